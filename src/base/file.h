@@ -1,0 +1,46 @@
+/*
+ * Files. Inputs are mapped read-only; outputs are written beside their final name and renamed
+ * into place, so that a reader sees the old file or the whole new one and an interrupted
+ * writer leaves nothing.
+ */
+#ifndef BASE_FILE_H
+#define BASE_FILE_H
+
+#include <stdio.h>
+
+#include "base/span.h"
+
+/* A whole file, mapped read-only; sequential or random, the kernel decides. */
+struct mapping {
+    struct span bytes;
+};
+
+bool dn_map_open(struct mapping *map, const char *path, struct dino_error *err);
+void dn_map_close(struct mapping *map);
+/* Let the pages of [data, data + size) go: they come back from the file when touched. */
+void dn_map_drop(const struct mapping *map, const void *data, size_t size);
+/* Ask for pages ahead of use. */
+void dn_map_want(const struct mapping *map, const void *data, size_t size);
+
+/* Read a whole file or pipe into memory (heap, freed with free), at most `limit` bytes. */
+bool dn_read_all(const char *path, size_t limit, uint8_t **data, size_t *size,
+                 struct dino_error *err);
+
+bool dn_is_dir(const char *path);
+bool dn_exists(const char *path);
+/* mkdir -p of the directories that path's last part lies in. */
+bool dn_make_parents(const char *path, struct dino_error *err);
+
+/* An output: write to `stream`, then commit; release without commit removes it. */
+struct output {
+    FILE *stream;
+    char *path, *temporary;
+};
+
+bool dn_output_open(struct output *out, const char *path, struct dino_error *err);
+bool dn_output_write(struct output *out, const void *data, size_t size, struct dino_error *err);
+/* Flush, fsync, close and rename. */
+bool dn_output_commit(struct output *out, struct dino_error *err);
+void dn_output_release(struct output *out);
+
+#endif

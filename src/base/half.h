@@ -1,0 +1,36 @@
+/* 16-bit floats in software, round to nearest even; kernels have their own vector forms. */
+#ifndef BASE_HALF_H
+#define BASE_HALF_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "dino.h"
+
+static inline float dn_bf16_to_f32(uint16_t h)
+{
+    uint32_t bits = (uint32_t)h << 16;
+    float f;
+    memcpy(&f, &bits, sizeof f);
+    return f;
+}
+
+static inline uint16_t dn_f32_to_bf16(float f)
+{
+    uint32_t bits;
+    memcpy(&bits, &f, sizeof bits);
+    if ((bits & 0x7fffffffU) > 0x7f800000U)
+        return (uint16_t)(bits >> 16 | 0x40); /* quiet NaN keeps its sign */
+    return (uint16_t)((bits + 0x7fffU + (bits >> 16 & 1)) >> 16);
+}
+
+float dn_f16_to_f32(uint16_t h);
+uint16_t dn_f32_to_f16(float f);
+
+/* Convert `count` elements of any real dtype (unaligned source allowed) to f32 and back.
+ * Integers convert by value. Returns how many results are NaN or infinite. */
+size_t dn_to_f32(float *to, const void *from, enum dino_dtype dtype, size_t count);
+void dn_from_f32(void *to, enum dino_dtype dtype, const float *from, size_t count);
+
+#endif

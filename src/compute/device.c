@@ -1,0 +1,146 @@
+/* Opens devices by name, and checks every operation's contract before a device sees it. */
+#include "compute/device.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cpu_features.h"
+
+struct device *dn_device_open(const char *name, enum dino_dtype dtype, int threads,
+                              struct dino_error *err)
+{
+    if (threads <= 0)
+        threads = dn_cpu_cores();
+    if (!name || strcmp(name, "auto") == 0 || strcmp(name, "cpu") == 0)
+        return dn_cpu_open(dtype, threads, err);
+    if (strcmp(name, "ref") == 0)
+        return dn_ref_open(dtype, threads, err);
+    dn_fail(err, DINO_EDEVICE, "no device '%s' in this build, wanted auto, cpu or ref", name);
+    return NULL;
+}
+
+void dn_device_close(struct device *d)
+{
+    if (d)
+        d->ops->close(d);
+}
+
+struct queue *dn_queue_new(const struct device *d, int threads, struct dino_error *err)
+{
+    if (threads <= 0 || threads > d->threads)
+        threads = d->threads;
+    return d->ops->queue_new(d, threads, err);
+}
+
+void dn_queue_free(struct queue *q)
+{
+    if (q)
+        q->device->ops->queue_free(q);
+}
+
+bool dn_queue_finish(struct queue *q, struct dino_error *err)
+{
+    q->device->ops->queue_sync(q);
+    if (q->error.code == DINO_OK)
+        return true;
+    if (err)
+        *err = q->error;
+    q->error = (struct dino_error){0};
+    return false;
+}
+
+void dn_queue_fail(struct queue *q, enum dino_code code, const char *format, ...)
+{
+    if (q->error.code != DINO_OK)
+        return;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(q->error.message, sizeof q->error.message, format, args);
+    va_end(args);
+    q->error.code = code;
+}
+
+static bool failed(const struct queue *q)
+{
+    return q->error.code != DINO_OK;
+}
+
+void dn_linear(struct queue *q, struct op_linear op)
+{
+    assert(op.x.rows == op.y.rows && op.x.cols == op.w->cols && op.y.cols == op.w->rows);
+    assert(!op.residual.data || dn_mat_same_shape(op.residual, op.y) ||
+           (op.residual.rows == 1 && op.residual.cols == op.y.cols));
+    if (!failed(q) && op.y.rows > 0)
+        q->device->ops->linear(q, &op);
+}
+
+void dn_attend(struct queue *q, struct op_attend op)
+{
+    assert(op.qkv.rows == op.y.rows && op.qkv.cols == 3 * op.y.cols);
+    assert(op.heads > 0 && op.y.cols % op.heads == 0);
+    assert(op.starts[0] == 0 && op.starts[op.sequences] == op.y.rows);
+    if (!failed(q) && op.y.rows > 0)
+        q->device->ops->attend(q, &op);
+}
+
+void dn_attention_map(struct queue *q, struct op_attention_map op)
+{
+    assert(op.y.rows == op.heads * op.qkv.rows && op.y.cols == op.qkv.rows);
+    assert(op.qkv.cols % (3 * op.heads) == 0);
+    if (!failed(q))
+        q->device->ops->attention_map(q, &op);
+}
+
+void dn_layernorm(struct queue *q, struct op_layernorm op)
+{
+    assert(dn_mat_same_shape(op.y, op.x));
+    if (!failed(q))
+        q->device->ops->layernorm(q, &op);
+}
+
+void dn_swiglu(struct queue *q, struct op_swiglu op)
+{
+    assert(op.x.rows == op.y.rows && op.x.cols == 2 * op.y.cols);
+    if (!failed(q))
+        q->device->ops->swiglu(q, &op);
+}
+
+void dn_gelu(struct queue *q, struct op_gelu op)
+{
+    assert(dn_mat_same_shape(op.y, op.x));
+    if (!failed(q))
+        q->device->ops->gelu(q, &op);
+}
+
+void dn_put_rows(struct queue *q, struct op_put_rows op)
+{
+    assert(op.x.cols == op.y.cols && (op.x.rows == op.count || op.x.rows == 1));
+    assert(!op.add.data ||
+           (op.add.cols == op.y.cols && (op.add.rows == op.count || op.add.rows == 1)));
+    if (!failed(q) && op.count > 0)
+        q->device->ops->put_rows(q, &op);
+}
+
+void dn_copy(struct queue *q, struct op_copy op)
+{
+    assert(dn_mat_same_shape(op.y, op.x));
+    if (!failed(q))
+        q->device->ops->copy(q, &op);
+}
+
+void dn_mean_rows(struct queue *q, struct op_mean_rows op)
+{
+    assert(op.y.rows == op.sequences && op.y.cols == op.x.cols);
+    if (!failed(q))
+        q->device->ops->mean_rows(q, &op);
+}
+
+void dn_patchify(struct queue *q, struct op_patchify op)
+{
+    assert(op.y.rows == (op.height / op.patch) * (op.width / op.patch));
+    assert(op.y.cols == op.channels * op.patch * op.patch);
+    assert(op.planes || (op.pixels && op.channels == 3));
+    if (!failed(q))
+        q->device->ops->patchify(q, &op);
+}

@@ -1,0 +1,93 @@
+/*
+ * A device is a table of operations; a queue runs them in order for one thread.
+ *
+ * A device is immutable once opened and may be shared; it owns packed weights' memory layout.
+ * A queue owns scratch, compiled primitives and the first error; one thread at a time.
+ * Devices: "ref" (plain loops: the definition), "cpu" (oneDNN and our kernels), "cuda[:N]".
+ * Adding an operation: its contract in ops.h, loops in ref/ref_ops.c, a row in tests/ops,
+ * a slot below; then cpu; then cuda. No device falls back to a slower one in silence.
+ */
+#ifndef COMPUTE_DEVICE_H
+#define COMPUTE_DEVICE_H
+
+#include "base/error.h"
+#include "compute/ops.h"
+
+/* A matrix [rows = outputs, cols = inputs] packed for one device, with its bias. Devices put
+ * it first in a struct of their own. */
+struct weight {
+    int rows, cols;
+    enum dino_dtype dtype; /* of the arithmetic: f32, bf16, int8 (ref: f64) */
+    size_t bytes;          /* memory it takes */
+};
+
+struct device {
+    const struct device_ops *ops;
+    char name[16];
+    enum dino_dtype dtype;      /* weights are packed for arithmetic in this */
+    enum dino_dtype activation; /* what travels between operations */
+    int threads;
+};
+
+struct queue {
+    const struct device *device;
+    int threads;
+    struct dino_error error; /* the first failure; code 0 while all is well */
+};
+
+struct device_ops {
+    void (*close)(struct device *d);
+    struct queue *(*queue_new)(const struct device *d, int threads, struct dino_error *err);
+    void (*queue_free)(struct queue *q);
+    void (*queue_sync)(struct queue *q);
+
+    void *(*alloc)(const struct device *d, size_t bytes, struct dino_error *err);
+    void (*free)(const struct device *d, void *memory, size_t bytes);
+    void (*upload)(struct queue *q, void *to, const void *from, size_t bytes);
+    void (*download)(struct queue *q, void *to, const void *from, size_t bytes);
+
+    /* w: host f32 [out, in], possibly inside a mapped file (unaligned); bias: host f32 [out]
+     * or NULL. Thread-safe. */
+    struct weight *(*pack)(const struct device *d, struct mat w, const float *bias,
+                           struct dino_error *err);
+    void (*weight_free)(const struct device *d, struct weight *w);
+
+    void (*linear)(struct queue *q, const struct op_linear *op);
+    void (*attend)(struct queue *q, const struct op_attend *op);
+    void (*attention_map)(struct queue *q, const struct op_attention_map *op);
+    void (*layernorm)(struct queue *q, const struct op_layernorm *op);
+    void (*swiglu)(struct queue *q, const struct op_swiglu *op);
+    void (*gelu)(struct queue *q, const struct op_gelu *op);
+    void (*put_rows)(struct queue *q, const struct op_put_rows *op);
+    void (*copy)(struct queue *q, const struct op_copy *op);
+    void (*mean_rows)(struct queue *q, const struct op_mean_rows *op);
+    void (*patchify)(struct queue *q, const struct op_patchify *op);
+
+    /* "linear" -> "onednn 2.6 avx512_core", for `dino doctor`; NULL for an unknown op. */
+    const char *(*kernel_name)(const struct device *d, const char *op);
+    /* Arithmetic peak in GFLOP/s, measured; 0 where the dtype has no instructions. */
+    double (*peak)(const struct device *d, enum dino_dtype dtype, int threads);
+};
+
+/*
+ * name: NULL or "auto", "ref", "cpu", "cuda", "cuda:N". dtype: F32, BF16, I8, AUTO; ref also
+ * takes F64. threads: 0 = all cores. An unknown name or an absent device is an error.
+ */
+struct device *dn_device_open(const char *name, enum dino_dtype dtype, int threads,
+                              struct dino_error *err);
+void dn_device_close(struct device *d);
+
+struct queue *dn_queue_new(const struct device *d, int threads, struct dino_error *err);
+void dn_queue_free(struct queue *q);
+/* Wait for everything; false and the first error if any operation failed (and forget it). */
+bool dn_queue_finish(struct queue *q, struct dino_error *err);
+
+/* For implementations: remember the first failure. */
+__attribute__((format(printf, 3, 4))) void dn_queue_fail(struct queue *q, enum dino_code code,
+                                                         const char *format, ...);
+
+/* One opener a device, named by the table in device.c. */
+struct device *dn_ref_open(enum dino_dtype dtype, int threads, struct dino_error *err);
+struct device *dn_cpu_open(enum dino_dtype dtype, int threads, struct dino_error *err);
+
+#endif

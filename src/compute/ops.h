@@ -1,0 +1,127 @@
+/*
+ * The operations a device must have. Each struct below is one operation's arguments; the
+ * comment above it is the contract, and ref/ref_ops.c is the same contract as plain loops.
+ *
+ * Everywhere
+ * - Matrices and vectors live in the device's memory; index arrays live in host memory.
+ * - "activation" means f32, or bf16 on a device opened for bf16 or int8 (ref: f32 or f64).
+ * - Sums are accumulated in f32 at least (ref: f64), in an order that depends only on the
+ *   shapes and the thread count.
+ * - Outputs may not overlap inputs unless the contract says so. Shapes are asserted.
+ * - Operations return nothing: the first failure sticks to the queue and later operations
+ *   do nothing; dn_queue_finish reports it.
+ */
+#ifndef COMPUTE_OPS_H
+#define COMPUTE_OPS_H
+
+#include "compute/mat.h"
+
+struct queue;
+
+enum op_activation { OP_NONE = 0, OP_GELU };
+
+/*
+ * y [m, n] = residual + scale * act(x [m, k] . w^T + bias)
+ * w is packed, [n, k], and carries its bias. x and y: activation or f32. act: exact GELU
+ * 0.5 v (1 + erf(v / sqrt 2)). scale: f32 [n] or NULL. residual: f32 [m, n], or data NULL;
+ * may be the same matrix as y (y f32), or have one row, which is added to every row.
+ * Error: |x||w| sums of k products in f32 (or the weight's dtype with f32 accumulation).
+ */
+struct op_linear {
+    struct mat y, x;
+    const struct weight *w;
+    enum op_activation act;
+    const float *scale;
+    struct mat residual;
+};
+
+/*
+ * Multi-head attention over packed sequences. qkv [tokens, 3 * dim] as Linear(dim, 3 dim)
+ * leaves it: columns [3][heads][dim / heads]. Rows starts[s] .. starts[s + 1] - 1 are sequence
+ * s; starts has sequences + 1 entries, starts[0] = 0. For each sequence and head
+ * y = softmax(scale * q k^T) v, softmax over keys with the maximum subtracted, in f32.
+ * qkv, y [tokens, dim]: activation. Any head width from 1 to 256.
+ */
+struct op_attend {
+    struct mat y, qkv;
+    int heads;
+    float scale;
+    const int *starts;
+    int sequences;
+};
+
+/* The probabilities of one sequence: y [heads * tokens, tokens] f32 (the rows of head h start
+ * at h * tokens) from qkv [tokens, 3 * dim]. */
+struct op_attention_map {
+    struct mat y, qkv;
+    int heads;
+    float scale;
+};
+
+/* y = (x - mean) / sqrt(var + eps) * weight + bias over each row; biased variance. x f32,
+ * y activation or f32, may be x (y f32). weight, bias: f32 [cols]. */
+struct op_layernorm {
+    struct mat y, x;
+    const float *weight, *bias;
+    float eps;
+};
+
+/* y [m, h] = silu(x[:, :h]) * x[:, h:2h], silu(v) = v / (1 + exp(-v)). Activation. */
+struct op_swiglu {
+    struct mat y, x;
+};
+
+/* y [m, n] = 0.5 x (1 + erf(x / sqrt 2)), any activation or f32; y may be x. */
+struct op_gelu {
+    struct mat y, x;
+};
+
+/*
+ * y[to[i], :] = x[i or 0, :] + add[i or 0, :], i < count: places class, register and mask
+ * tokens. x and add have count rows or one; add.data may be NULL. All f32.
+ */
+struct op_put_rows {
+    struct mat y, x, add;
+    const int *to;
+    int count;
+};
+
+/* y [m, n] = x [m, n], converted between f32, f64, bf16 and f16 with round to nearest even. */
+struct op_copy {
+    struct mat y, x;
+};
+
+/* y [sequences, cols] f32 = mean of rows starts[s] + skip .. starts[s + 1] - 1 of x (f32). */
+struct op_mean_rows {
+    struct mat y, x;
+    const int *starts;
+    int sequences, skip;
+};
+
+/*
+ * y [(height / patch) * (width / patch), channels * patch * patch], columns in the order of
+ * the patch weight (channel, row, column); rows row-major over the grid. From planes (host or
+ * device f32 [channels, height, width]) or from 8-bit pixels [height, width, 3], each value
+ * then ((v / 255) - mean) / std in f32, one rounding an operation, as torchvision does. What
+ * is left of the size after whole patches is dropped. y: activation or f32.
+ */
+struct op_patchify {
+    struct mat y;
+    const float *planes;
+    const uint8_t *pixels;
+    int channels, height, width, patch;
+    float mean[3], std[3];
+};
+
+void dn_linear(struct queue *q, struct op_linear op);
+void dn_attend(struct queue *q, struct op_attend op);
+void dn_attention_map(struct queue *q, struct op_attention_map op);
+void dn_layernorm(struct queue *q, struct op_layernorm op);
+void dn_swiglu(struct queue *q, struct op_swiglu op);
+void dn_gelu(struct queue *q, struct op_gelu op);
+void dn_put_rows(struct queue *q, struct op_put_rows op);
+void dn_copy(struct queue *q, struct op_copy op);
+void dn_mean_rows(struct queue *q, struct op_mean_rows op);
+void dn_patchify(struct queue *q, struct op_patchify op);
+
+#endif
