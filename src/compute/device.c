@@ -115,7 +115,8 @@ void dn_gelu(struct queue *q, struct op_gelu op)
 
 void dn_put_rows(struct queue *q, struct op_put_rows op)
 {
-    assert(op.x.cols == op.y.cols && (op.x.rows == op.count || op.x.rows == 1));
+    assert(op.x.cols == op.y.cols);
+    assert(op.from || op.x.rows == op.count || op.x.rows == 1);
     assert(!op.add.data ||
            (op.add.cols == op.y.cols && (op.add.rows == op.count || op.add.rows == 1)));
     if (!failed(q) && op.count > 0)

@@ -27,6 +27,7 @@ struct device {
     enum dino_dtype dtype;      /* weights are packed for arithmetic in this */
     enum dino_dtype activation; /* what travels between operations */
     int threads;
+    bool host_memory; /* device memory is host memory: nothing needs uploading */
 };
 
 struct queue {

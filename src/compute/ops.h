@@ -77,12 +77,13 @@ struct op_gelu {
 };
 
 /*
- * y[to[i], :] = x[i or 0, :] + add[i or 0, :], i < count: places class, register and mask
- * tokens. x and add have count rows or one; add.data may be NULL. All f32.
+ * y[to[i], :] = x[from[i], :] + add[i or 0, :], i < count: places class, register and mask
+ * tokens, gathers class tokens. to NULL: i. from NULL: i, or 0 where x has one row. add has
+ * count rows or one, or no data. All f32; rows named twice in `to` are not allowed.
  */
 struct op_put_rows {
     struct mat y, x, add;
-    const int *to;
+    const int *to, *from;
     int count;
 };
 
