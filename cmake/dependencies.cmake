@@ -1,0 +1,23 @@
+# Every library that libdino stands on. DINO_LIBRARIES links it here; DINO_LINK_FLAGS are the
+# same as plain linker flags, for those who link the static library from outside CMake.
+find_package(Threads REQUIRED)
+find_package(OpenMP REQUIRED COMPONENTS C)
+find_package(PkgConfig REQUIRED)
+find_package(JPEG REQUIRED)
+find_package(PNG REQUIRED)
+pkg_check_modules(WEBP REQUIRED IMPORTED_TARGET libwebp)
+pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
+pkg_check_modules(MINIZIP REQUIRED IMPORTED_TARGET minizip)
+pkg_check_modules(ARCHIVE REQUIRED IMPORTED_TARGET libarchive)
+find_package(dnnl REQUIRED) # oneDNN 2.6 and later, 3.x
+find_library(LAPACKE_LIBRARY lapacke REQUIRED)
+find_library(BLAS_LIBRARY NAMES openblas blas REQUIRED)
+
+set(DINO_LIBRARIES OpenMP::OpenMP_C Threads::Threads JPEG::JPEG PNG::PNG PkgConfig::WEBP
+    PkgConfig::JANSSON PkgConfig::MINIZIP PkgConfig::ARCHIVE DNNL::dnnl ${LAPACKE_LIBRARY}
+    ${BLAS_LIBRARY} m)
+set(DINO_LINK_FLAGS ${OpenMP_C_FLAGS} -pthread -ljpeg -lpng -lwebp -ljansson -lminizip -larchive
+    -ldnnl -llapacke -lopenblas -lm)
+list(JOIN DINO_LINK_FLAGS " " DINO_LINK_LINE)
+
+pkg_check_modules(CURL IMPORTED_TARGET libcurl) # `dino get`, optional

@@ -1,0 +1,49 @@
+# tests/KIND/test_NAME.c is one cmocka program (see tests/testing.h), tests/KIND/test_NAME.sh
+# one script; KIND is its label. Scripts get SOURCE_DIR, BUILD_DIR, DINO and CC, and skip
+# with exit status 77.
+enable_testing()
+pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka)
+
+add_library(dino_testing STATIC ${PROJECT_SOURCE_DIR}/tests/testing.c)
+target_include_directories(dino_testing PUBLIC ${PROJECT_SOURCE_DIR}/tests)
+target_compile_definitions(dino_testing PUBLIC SOURCE_DIR="${PROJECT_SOURCE_DIR}"
+    BUILD_DIR="${PROJECT_BINARY_DIR}")
+target_link_libraries(dino_testing PUBLIC dino_static PkgConfig::CMOCKA)
+
+# Two test programs at once on two cores: idle threads must sleep, not spin.
+set(test_environment OMP_WAIT_POLICY=passive SOURCE_DIR=${PROJECT_SOURCE_DIR}
+    BUILD_DIR=${PROJECT_BINARY_DIR} CC=${CMAKE_C_COMPILER} DINO=${PROJECT_BINARY_DIR}/dino)
+
+file(GLOB test_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/*/test_*.c)
+foreach(source ${test_sources})
+    get_filename_component(name ${source} NAME_WE)
+    add_executable(${name} ${source})
+    target_link_libraries(${name} PRIVATE dino_testing)
+    add_test(NAME ${name} COMMAND ${name})
+    list(APPEND test_files ${source})
+endforeach()
+
+file(GLOB test_scripts CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/*/test_*.sh)
+foreach(source ${test_scripts})
+    get_filename_component(name ${source} NAME_WE)
+    add_test(NAME ${name} COMMAND sh ${source})
+    list(APPEND test_files ${source})
+endforeach()
+
+foreach(source ${test_files})
+    get_filename_component(name ${source} NAME_WE)
+    get_filename_component(kind ${source} DIRECTORY)
+    get_filename_component(kind ${kind} NAME)
+    set_tests_properties(${name} PROPERTIES LABELS ${kind} TIMEOUT 600 SKIP_RETURN_CODE 77
+        ENVIRONMENT "${test_environment}")
+endforeach()
+
+# Each example is a program of its own over dino.h; tests/examples checks what they print.
+file(GLOB example_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/examples/*.c)
+foreach(source ${example_sources})
+    get_filename_component(name ${source} NAME_WE)
+    add_executable(example_${name} ${source})
+    set_target_properties(example_${name} PROPERTIES OUTPUT_NAME ${name}
+        RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/examples)
+    target_link_libraries(example_${name} PRIVATE dino_static)
+endforeach()
