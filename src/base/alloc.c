@@ -7,12 +7,22 @@ enum { HUGE_PAGE = 2 << 20 };
 
 bool dn_size_mul(size_t a, size_t b, size_t *product)
 {
-    return !__builtin_mul_overflow(a, b, product);
+    size_t result;
+
+    if (__builtin_mul_overflow(a, b, &result))
+        return false;
+    *product = result;
+    return true;
 }
 
 bool dn_size_add(size_t a, size_t b, size_t *sum)
 {
-    return !__builtin_add_overflow(a, b, sum);
+    size_t result;
+
+    if (__builtin_add_overflow(a, b, &result))
+        return false;
+    *sum = result;
+    return true;
 }
 
 void *dn_calloc(size_t count, size_t size, const char *what, struct dino_error *err)
