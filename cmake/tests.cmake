@@ -4,7 +4,8 @@
 enable_testing()
 pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka)
 
-add_library(dino_testing STATIC ${PROJECT_SOURCE_DIR}/tests/testing.c)
+add_library(dino_testing STATIC ${PROJECT_SOURCE_DIR}/tests/testing.c
+    ${PROJECT_SOURCE_DIR}/tests/testing_tensor.c)
 target_include_directories(dino_testing PUBLIC ${PROJECT_SOURCE_DIR}/tests)
 target_compile_definitions(dino_testing PUBLIC SOURCE_DIR="${PROJECT_SOURCE_DIR}"
     BUILD_DIR="${PROJECT_BINARY_DIR}")

@@ -93,19 +93,6 @@ double testing_rel_l2(const float *a, const float *b, size_t count)
     return isnan(ratio) ? INFINITY : ratio;
 }
 
-float *testing_tensor(const struct tensors *file, const char *name, size_t *count)
-{
-    const struct dino_tensor *tensor = dn_tensors_find(file, name);
-    if (!tensor)
-        fail_msg("%s: no tensor %s", file->path, name);
-    size_t n = (size_t)dn_tensor_elements(tensor);
-    float *values = malloc(n * sizeof *values + 1);
-    dn_tensor_read(tensor, 0, n, values);
-    if (count)
-        *count = n;
-    return values;
-}
-
 int main(int argc, char **argv)
 {
     const char *name = strrchr(argv[0], '/');
