@@ -1,0 +1,259 @@
+/*
+ * The operations as plain loops: what they mean, written to be read. Everything is computed
+ * in f64 and rounded once, to the dtype of the matrix it is stored in. Slow, and meant to be.
+ */
+#include "compute/ref/ref_ops.h"
+
+#include <math.h>
+
+#include "base/alloc.h"
+#include "base/half.h"
+
+static double get(struct mat m, int row, int col)
+{
+    size_t at = (size_t)((ptrdiff_t)row * m.stride + col);
+
+    switch (m.dtype) {
+    case DINO_F64:
+        return ((const double *)m.data)[at];
+    case DINO_BF16:
+        return dn_bf16_to_f32(((const uint16_t *)m.data)[at]);
+    case DINO_F16:
+        return dn_f16_to_f32(((const uint16_t *)m.data)[at]);
+    default:
+        return ((const float *)m.data)[at];
+    }
+}
+
+static void put(struct mat m, int row, int col, double value)
+{
+    size_t at = (size_t)((ptrdiff_t)row * m.stride + col);
+
+    switch (m.dtype) {
+    case DINO_F64:
+        ((double *)m.data)[at] = value;
+        break;
+    case DINO_BF16:
+        ((uint16_t *)m.data)[at] = dn_f32_to_bf16((float)value);
+        break;
+    case DINO_F16:
+        ((uint16_t *)m.data)[at] = dn_f32_to_f16((float)value);
+        break;
+    default:
+        ((float *)m.data)[at] = (float)value;
+    }
+}
+
+/* The element of a matrix that has `row` rows, or one row that stands for all of them. */
+static double get_shared(struct mat m, int row, int col)
+{
+    return get(m, m.rows == 1 ? 0 : row, col);
+}
+
+static double gelu(double v)
+{
+    return 0.5 * v * (1 + erf(v * M_SQRT1_2));
+}
+
+static double *scratch(struct queue *q, size_t count)
+{
+    return dn_calloc(count, sizeof(double), "a row of the reference device", &q->error);
+}
+
+void dn_ref_linear(struct queue *q, const struct op_linear *op)
+{
+    const struct ref_weight *w = (const struct ref_weight *)op->w;
+
+    (void)q;
+    for (int r = 0; r < op->y.rows; r++)
+        for (int c = 0; c < op->y.cols; c++) {
+            const double *column = w->values + (size_t)c * (size_t)w->base.cols;
+            double sum = 0;
+            for (int k = 0; k < op->x.cols; k++)
+                sum += get(op->x, r, k) * column[k];
+            sum += w->bias[c];
+
+            if (op->act == OP_GELU)
+                sum = gelu(sum);
+            if (op->scale)
+                sum *= op->scale[c];
+            if (op->residual.data)
+                sum += get_shared(op->residual, r, c);
+            put(op->y, r, c, sum);
+        }
+}
+
+/* p [tokens] = softmax(scale * q_row . k^T) for the query in `row` of one sequence and head.
+ * q and k are that head's columns. */
+static void probabilities(double *p, struct mat query, struct mat key, int row, double scale)
+{
+    double top = -INFINITY, sum = 0;
+
+    for (int t = 0; t < key.rows; t++) {
+        double score = 0;
+        for (int c = 0; c < query.cols; c++)
+            score += get(query, row, c) * get(key, t, c);
+        p[t] = scale * score;
+        top = fmax(top, p[t]);
+    }
+    for (int t = 0; t < key.rows; t++)
+        sum += p[t] = exp(p[t] - top);
+    for (int t = 0; t < key.rows; t++)
+        p[t] /= sum;
+}
+
+/* The columns of one head: part 0 is q, 1 is k, 2 is v. */
+static struct mat head_of(struct mat qkv, int heads, int part, int head)
+{
+    int dim = qkv.cols / 3, width = dim / heads;
+
+    return dn_mat_cols(qkv, part * dim + head * width, width);
+}
+
+static void attend_head(struct mat y, struct mat qkv, int heads, int head, double scale,
+                        double *p)
+{
+    struct mat query = head_of(qkv, heads, 0, head);
+    struct mat key = head_of(qkv, heads, 1, head);
+    struct mat value = head_of(qkv, heads, 2, head);
+
+    for (int r = 0; r < y.rows; r++) {
+        probabilities(p, query, key, r, scale);
+        for (int c = 0; c < value.cols; c++) {
+            double sum = 0;
+            for (int t = 0; t < value.rows; t++)
+                sum += p[t] * get(value, t, c);
+            put(y, r, head * value.cols + c, sum);
+        }
+    }
+}
+
+void dn_ref_attend(struct queue *q, const struct op_attend *op)
+{
+    double *p = scratch(q, (size_t)op->y.rows);
+
+    for (int s = 0; p && s < op->sequences; s++) {
+        int first = op->starts[s], tokens = op->starts[s + 1] - first;
+        for (int head = 0; head < op->heads; head++)
+            attend_head(dn_mat_rows(op->y, first, tokens), dn_mat_rows(op->qkv, first, tokens),
+                        op->heads, head, op->scale, p);
+    }
+    free(p);
+}
+
+void dn_ref_attention_map(struct queue *q, const struct op_attention_map *op)
+{
+    int tokens = op->qkv.rows;
+    double *p = scratch(q, (size_t)tokens);
+
+    for (int head = 0; p && head < op->heads; head++)
+        for (int r = 0; r < tokens; r++) {
+            probabilities(p, head_of(op->qkv, op->heads, 0, head),
+                          head_of(op->qkv, op->heads, 1, head), r, op->scale);
+            for (int t = 0; t < tokens; t++)
+                put(op->y, head * tokens + r, t, p[t]);
+        }
+    free(p);
+}
+
+void dn_ref_layernorm(struct queue *q, const struct op_layernorm *op)
+{
+    int cols = op->x.cols;
+
+    (void)q;
+    for (int r = 0; r < op->x.rows; r++) {
+        double mean = 0, var = 0;
+        for (int c = 0; c < cols; c++)
+            mean += get(op->x, r, c);
+        mean /= cols;
+        for (int c = 0; c < cols; c++) {
+            double d = get(op->x, r, c) - mean;
+            var += d * d;
+        }
+        var /= cols;
+
+        for (int c = 0; c < cols; c++) {
+            double normal = (get(op->x, r, c) - mean) / sqrt(var + op->eps);
+            put(op->y, r, c, normal * op->weight[c] + op->bias[c]);
+        }
+    }
+}
+
+void dn_ref_swiglu(struct queue *q, const struct op_swiglu *op)
+{
+    int hidden = op->y.cols;
+
+    (void)q;
+    for (int r = 0; r < op->y.rows; r++)
+        for (int c = 0; c < hidden; c++) {
+            double gate = get(op->x, r, c);
+            put(op->y, r, c, gate / (1 + exp(-gate)) * get(op->x, r, hidden + c));
+        }
+}
+
+void dn_ref_gelu(struct queue *q, const struct op_gelu *op)
+{
+    (void)q;
+    for (int r = 0; r < op->y.rows; r++)
+        for (int c = 0; c < op->y.cols; c++)
+            put(op->y, r, c, gelu(get(op->x, r, c)));
+}
+
+void dn_ref_put_rows(struct queue *q, const struct op_put_rows *op)
+{
+    (void)q;
+    for (int i = 0; i < op->count; i++)
+        for (int c = 0; c < op->y.cols; c++) {
+            double value = op->from ? get(op->x, op->from[i], c) : get_shared(op->x, i, c);
+            if (op->add.data)
+                value += get_shared(op->add, i, c);
+            put(op->y, op->to ? op->to[i] : i, c, value);
+        }
+}
+
+void dn_ref_copy(struct queue *q, const struct op_copy *op)
+{
+    (void)q;
+    for (int r = 0; r < op->y.rows; r++)
+        for (int c = 0; c < op->y.cols; c++)
+            put(op->y, r, c, get(op->x, r, c));
+}
+
+void dn_ref_mean_rows(struct queue *q, const struct op_mean_rows *op)
+{
+    (void)q;
+    for (int s = 0; s < op->sequences; s++) {
+        int first = op->starts[s] + op->skip, last = op->starts[s + 1];
+        for (int c = 0; c < op->y.cols; c++) {
+            double sum = 0;
+            for (int r = first; r < last; r++)
+                sum += get(op->x, r, c);
+            put(op->y, s, c, sum / (last - first));
+        }
+    }
+}
+
+/* A pixel as the network sees it: the one op whose f32 roundings are part of the contract. */
+static float pixel(const struct op_patchify *op, int channel, int row, int col)
+{
+    size_t at = (size_t)row * (size_t)op->width + (size_t)col;
+
+    if (op->planes)
+        return op->planes[(size_t)channel * (size_t)op->height * (size_t)op->width + at];
+    return ((float)op->pixels[at * 3 + (size_t)channel] / 255.0F - op->mean[channel]) /
+           op->std[channel];
+}
+
+void dn_ref_patchify(struct queue *q, const struct op_patchify *op)
+{
+    int grid_cols = op->width / op->patch, patch = op->patch;
+
+    (void)q;
+    for (int r = 0; r < op->y.rows; r++)
+        for (int c = 0; c < op->y.cols; c++) {
+            int channel = c / (patch * patch), inner = c % (patch * patch);
+            int row = r / grid_cols * patch + inner / patch;
+            int col = r % grid_cols * patch + inner % patch;
+            put(op->y, r, c, pixel(op, channel, row, col));
+        }
+}
