@@ -1,0 +1,152 @@
+/* The device "cpu": opening, queues, memory, and the table of its operations. */
+#include "compute/cpu/cpu_device.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+
+static void device_close(struct device *d)
+{
+    struct cpu_device *cpu = (struct cpu_device *)d;
+
+    dn_matmul_close(cpu->matmul);
+    free(cpu);
+}
+
+static struct queue *queue_new(const struct device *d, int threads, struct dino_error *err)
+{
+    struct cpu_queue *q = dn_calloc(1, sizeof *q, "a queue", err);
+
+    if (!q)
+        return NULL;
+    q->base = (struct queue){.device = d, .threads = threads};
+    q->device = (const struct cpu_device *)d;
+    q->matmul = dn_matmul_cache_new(q->device->matmul, err);
+    if (!q->matmul) {
+        free(q);
+        return NULL;
+    }
+    return &q->base;
+}
+
+static void queue_free(struct queue *base)
+{
+    struct cpu_queue *q = dn_cpu_queue(base);
+
+    dn_matmul_cache_free(q->matmul);
+    dn_free_aligned(q->scratch, q->scratch_bytes);
+    free(q);
+}
+
+static void queue_sync(struct queue *q)
+{
+    (void)q; /* every operation has finished when it returns */
+}
+
+void *dn_cpu_scratch(struct queue *base, size_t bytes)
+{
+    struct cpu_queue *q = dn_cpu_queue(base);
+    struct dino_error err;
+
+    if (bytes <= q->scratch_bytes && q->scratch)
+        return q->scratch;
+    dn_free_aligned(q->scratch, q->scratch_bytes);
+    q->scratch = dn_alloc_aligned(bytes, "scratch of the cpu device", &err);
+    q->scratch_bytes = q->scratch ? bytes : 0;
+    if (!q->scratch)
+        dn_queue_fail(base, err.code, "%s", err.message);
+    return q->scratch;
+}
+
+static void *memory_new(const struct device *d, size_t bytes, struct dino_error *err)
+{
+    (void)d;
+    return dn_alloc_aligned(bytes, "device memory", err);
+}
+
+static void memory_free(const struct device *d, void *memory, size_t bytes)
+{
+    (void)d;
+    dn_free_aligned(memory, bytes);
+}
+
+static void transfer(struct queue *q, void *to, const void *from, size_t bytes)
+{
+    (void)q;
+    memcpy(to, from, bytes);
+}
+
+static const char *kernel_name(const struct device *d, const char *op)
+{
+    static const char *const ours[] = {"layernorm", "swiglu",    "gelu",     "put_rows",
+                                       "copy",      "mean_rows", "patchify", NULL};
+    const struct cpu_device *cpu = (const struct cpu_device *)d;
+
+    if (strcmp(op, "linear") == 0)
+        return dn_matmul_name(cpu->matmul);
+    if (strcmp(op, "attend") == 0 || strcmp(op, "attention_map") == 0)
+        return dn_cpu_attend_name(cpu);
+    for (int i = 0; ours[i]; i++)
+        if (strcmp(op, ours[i]) == 0)
+            return dn_isa_name(cpu->kernels.isa);
+    return NULL;
+}
+
+static double peak(const struct device *d, enum dino_dtype dtype, int threads)
+{
+    (void)d, (void)dtype, (void)threads;
+    return 0;
+}
+
+static const struct device_ops cpu_ops = {
+    .close = device_close,
+    .queue_new = queue_new,
+    .queue_free = queue_free,
+    .queue_sync = queue_sync,
+    .alloc = memory_new,
+    .free = memory_free,
+    .upload = transfer,
+    .download = transfer,
+    .pack = dn_cpu_pack,
+    .weight_free = dn_cpu_weight_free,
+    .linear = dn_cpu_linear,
+    .attend = dn_cpu_attend,
+    .attention_map = dn_cpu_attention_map,
+    .layernorm = dn_cpu_layernorm,
+    .swiglu = dn_cpu_swiglu,
+    .gelu = dn_cpu_gelu,
+    .put_rows = dn_cpu_put_rows,
+    .copy = dn_cpu_copy,
+    .mean_rows = dn_cpu_mean_rows,
+    .patchify = dn_cpu_patchify,
+    .kernel_name = kernel_name,
+    .peak = peak,
+};
+
+struct device *dn_cpu_open(enum dino_dtype dtype, int threads, struct dino_error *err)
+{
+    if (dtype == DINO_AUTO)
+        dtype = DINO_F32;
+    if (dtype != DINO_F32 && dtype != DINO_BF16) {
+        dn_fail(err, DINO_EUNSUPPORTED, "device cpu computes f32 or bf16, not %s",
+                dino_dtype_name(dtype));
+        return NULL;
+    }
+    struct cpu_device *d = dn_calloc(1, sizeof *d, "a device", err);
+    if (!d)
+        return NULL;
+    d->base = (struct device){.ops = &cpu_ops,
+                              .name = "cpu",
+                              .dtype = dtype,
+                              .activation = dtype,
+                              .threads = threads,
+                              .host_memory = true};
+    d->features = dn_cpu_features();
+    d->kernels = dn_kernels_choose(d->features.isa);
+    d->matmul = dn_matmul_open(d->features, dtype, err);
+    if (!d->matmul) {
+        free(d);
+        return NULL;
+    }
+    return &d->base;
+}

@@ -1,0 +1,622 @@
+/*
+ * Matrix products by oneDNN, versions 2.x and 3.x behind one file. A weight is reordered once
+ * into the layout oneDNN likes best; a primitive is compiled at the first use of a shape and
+ * kept in the queue. Bias, GELU, scale and residual travel inside the primitive.
+ */
+#include <dnnl.h>
+#include <omp.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/half.h"
+#include "compute/cpu/cpu_device.h"
+
+/* ---------------------------------------------------------------- the two C APIs */
+
+#if DNNL_VERSION_MAJOR >= 3
+typedef dnnl_memory_desc_t layout;
+typedef const_dnnl_memory_desc_t const_layout;
+#else
+typedef dnnl_memory_desc_t *layout; /* on the heap, as 3.x keeps it behind its handle */
+typedef const dnnl_memory_desc_t *const_layout;
+#endif
+
+/* [rows, cols] with element (r, c) at r * row_stride + c * col_stride. */
+static layout layout_new(int rows, int cols, ptrdiff_t row_stride, ptrdiff_t col_stride,
+                         dnnl_data_type_t type)
+{
+    dnnl_dims_t dims = {rows, cols}, strides = {row_stride, col_stride};
+#if DNNL_VERSION_MAJOR >= 3
+    layout made = NULL;
+    dnnl_memory_desc_create_with_strides(&made, 2, dims, type, strides);
+#else
+    layout made = malloc(sizeof *made);
+    if (made &&
+        dnnl_memory_desc_init_by_strides(made, 2, dims, type, strides) != dnnl_success) {
+        free(made);
+        made = NULL;
+    }
+#endif
+    return made;
+}
+
+/* oneDNN may choose. */
+static layout layout_any(int rows, int cols, dnnl_data_type_t type)
+{
+    dnnl_dims_t dims = {rows, cols};
+#if DNNL_VERSION_MAJOR >= 3
+    layout made = NULL;
+    dnnl_memory_desc_create_with_tag(&made, 2, dims, type, dnnl_format_tag_any);
+#else
+    layout made = malloc(sizeof *made);
+    if (made && dnnl_memory_desc_init_by_tag(made, 2, dims, type, dnnl_format_tag_any) !=
+                    dnnl_success) {
+        free(made);
+        made = NULL;
+    }
+#endif
+    return made;
+}
+
+static layout layout_clone(const_layout from)
+{
+#if DNNL_VERSION_MAJOR >= 3
+    layout made = NULL;
+    dnnl_memory_desc_clone(&made, from);
+#else
+    layout made = malloc(sizeof *made);
+    if (made)
+        *made = *from;
+#endif
+    return made;
+}
+
+static void layout_free(layout l)
+{
+#if DNNL_VERSION_MAJOR >= 3
+    if (l)
+        dnnl_memory_desc_destroy(l);
+#else
+    free(l);
+#endif
+}
+
+static dnnl_status_t plan_new(dnnl_primitive_desc_t *plan, dnnl_engine_t engine, const_layout x,
+                              const_layout w, const_layout bias, const_layout y,
+                              const_dnnl_primitive_attr_t attr)
+{
+#if DNNL_VERSION_MAJOR >= 3
+    return dnnl_matmul_primitive_desc_create(plan, engine, x, w, bias, y, attr);
+#else
+    dnnl_matmul_desc_t desc;
+    dnnl_status_t status = dnnl_matmul_desc_init(&desc, x, w, bias, y);
+    return status == dnnl_success ? dnnl_primitive_desc_create(plan, &desc, attr, engine, NULL)
+                                  : status;
+#endif
+}
+
+static dnnl_status_t append_gelu(dnnl_post_ops_t ops)
+{
+#if DNNL_VERSION_MAJOR >= 3
+    return dnnl_post_ops_append_eltwise(ops, dnnl_eltwise_gelu_erf, 0, 0);
+#else
+    return dnnl_post_ops_append_eltwise(ops, 1, dnnl_eltwise_gelu_erf, 0, 0);
+#endif
+}
+
+static dnnl_status_t append_sum(dnnl_post_ops_t ops)
+{
+#if DNNL_VERSION_MAJOR >= 3
+    return dnnl_post_ops_append_sum(ops, 1, 0, dnnl_data_type_undef);
+#else
+    return dnnl_post_ops_append_sum(ops, 1);
+#endif
+}
+
+/* ---------------------------------------------------------------- engine and weights */
+
+struct matmul_engine {
+    dnnl_engine_t engine;
+    enum dino_dtype inner; /* of x and w inside oneDNN: bf16 only where it is native */
+    char name[80];
+};
+
+struct cpu_weight {
+    struct weight base;
+    layout layout; /* as [cols, rows]: oneDNN's matmul multiplies x [m, k] by [k, n] */
+    dnnl_memory_t memory;
+    void *values;
+    size_t value_bytes;
+    float *bias; /* [rows] or NULL */
+};
+
+static dnnl_data_type_t type_of(enum dino_dtype dtype)
+{
+    return dtype == DINO_BF16 ? dnnl_bf16 : dnnl_f32;
+}
+
+/* Cap oneDNN as DINO_ISA caps us. Its limit is set once a process, before the first use; a
+ * later call of the same value is harmless, and a different one is refused and ignored. */
+static void cap_isa(enum dn_isa isa)
+{
+    static const dnnl_cpu_isa_t caps[DN_ISA_COUNT] = {
+        [DN_ISA_C] = dnnl_cpu_isa_sse41,
+        [DN_ISA_AVX2] = dnnl_cpu_isa_avx2,
+        [DN_ISA_AVX512] = dnnl_cpu_isa_avx512_core,
+        [DN_ISA_AVX512BF16] = dnnl_cpu_isa_avx512_core_bf16,
+        [DN_ISA_AMX] = dnnl_cpu_isa_avx512_core_amx,
+    };
+    dnnl_set_max_cpu_isa(caps[isa]);
+}
+
+/* The primitive for x [m, k] . w with w in any layout, to learn the layout and the name. */
+static dnnl_primitive_desc_t probe(const struct matmul_engine *e, int m, int n, int k)
+{
+    dnnl_data_type_t type = type_of(e->inner);
+    layout x = layout_new(m, k, k, 1, type), w = layout_any(k, n, type);
+    layout y = layout_new(m, n, n, 1, dnnl_f32), bias = layout_new(1, n, n, 1, dnnl_f32);
+    dnnl_primitive_desc_t plan = NULL;
+
+    if (x && w && y && bias && plan_new(&plan, e->engine, x, w, bias, y, NULL) != dnnl_success)
+        plan = NULL;
+    layout_free(x);
+    layout_free(w);
+    layout_free(y);
+    layout_free(bias);
+    return plan;
+}
+
+struct matmul_engine *dn_matmul_open(struct cpu_features features, enum dino_dtype dtype,
+                                     struct dino_error *err)
+{
+    const dnnl_version_t *version = dnnl_version();
+    struct matmul_engine *e = dn_calloc(1, sizeof *e, "the matrix engine", err);
+    const char *implementation = NULL;
+
+    if (!e)
+        return NULL;
+    if (features.capped)
+        cap_isa(features.isa);
+    e->inner = dtype == DINO_BF16 && features.isa >= DN_ISA_AVX512BF16 ? DINO_BF16 : DINO_F32;
+    if (dnnl_engine_create(&e->engine, dnnl_cpu, 0) != dnnl_success) {
+        dn_fail(err, DINO_EDEVICE, "oneDNN has no CPU engine");
+        free(e);
+        return NULL;
+    }
+    dnnl_primitive_desc_t plan = probe(e, 257, 384, 384);
+    if (!plan) {
+        dn_fail(err, DINO_EDEVICE, "oneDNN has no %s matrix product on this processor",
+                dino_dtype_name(e->inner));
+        dn_matmul_close(e);
+        return NULL;
+    }
+    dnnl_primitive_desc_query(plan, dnnl_query_impl_info_str, 0, &implementation);
+    snprintf(e->name, sizeof e->name, "onednn %d.%d.%d %s%s", version->major, version->minor,
+             version->patch, implementation ? implementation : "",
+             dtype != e->inner ? " (bf16 by f32)" : "");
+    dnnl_primitive_desc_destroy(plan);
+    return e;
+}
+
+void dn_matmul_close(struct matmul_engine *e)
+{
+    if (!e)
+        return;
+    dnnl_engine_destroy(e->engine);
+    free(e);
+}
+
+const char *dn_matmul_name(const struct matmul_engine *e)
+{
+    return e->name;
+}
+
+void dn_cpu_weight_free(const struct device *d, struct weight *base)
+{
+    struct cpu_weight *w = (struct cpu_weight *)base;
+
+    (void)d;
+    if (!w)
+        return;
+    if (w->memory)
+        dnnl_memory_destroy(w->memory);
+    layout_free(w->layout);
+    dn_free_aligned(w->values, w->value_bytes);
+    free(w->bias);
+    free(w);
+}
+
+/* values <- from (f32 [rows, cols], row-major), in the weight's layout */
+static bool reorder(const struct matmul_engine *e, struct cpu_weight *w, const float *from,
+                    ptrdiff_t stride)
+{
+    layout plain = layout_new(w->base.cols, w->base.rows, 1, stride, dnnl_f32);
+    dnnl_primitive_desc_t plan = NULL;
+    dnnl_primitive_t primitive = NULL;
+    dnnl_memory_t source = NULL;
+    dnnl_stream_t stream = NULL;
+    union {
+        const float *constant;
+        void *handle;
+    } values = {.constant = from};
+    bool good =
+        plain && dnnl_memory_create(&source, plain, e->engine, values.handle) == dnnl_success &&
+        dnnl_stream_create(&stream, e->engine, dnnl_stream_default_flags) == dnnl_success &&
+        dnnl_reorder_primitive_desc_create(&plan, plain, e->engine, w->layout, e->engine,
+                                           NULL) == dnnl_success &&
+        dnnl_primitive_create(&primitive, plan) == dnnl_success;
+
+    if (good) {
+        dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, source}, {DNNL_ARG_TO, w->memory}};
+        good = dnnl_primitive_execute(primitive, stream, 2, args) == dnnl_success &&
+               dnnl_stream_wait(stream) == dnnl_success;
+    }
+    if (primitive)
+        dnnl_primitive_destroy(primitive);
+    if (plan)
+        dnnl_primitive_desc_destroy(plan);
+    if (source)
+        dnnl_memory_destroy(source);
+    if (stream)
+        dnnl_stream_destroy(stream);
+    layout_free(plain);
+    return good;
+}
+
+/* An aligned copy of w, rounded to bf16 if wanted; NULL and err without memory. */
+static float *plain_copy(struct mat w, bool to_bf16, struct dino_error *err)
+{
+    size_t rows = (size_t)w.rows, cols = (size_t)w.cols, bytes;
+
+    if (!dn_size_mul(rows, cols, &bytes) || !dn_size_mul(bytes, sizeof(float), &bytes)) {
+        dn_fail_memory(err, SIZE_MAX, "a weight");
+        return NULL;
+    }
+    float *copy = dn_alloc_aligned(bytes, "a weight", err);
+    for (size_t r = 0; copy && r < rows; r++) {
+        memcpy(copy + r * cols, (const char *)w.data + (ptrdiff_t)r * w.stride * 4, cols * 4);
+        for (size_t c = 0; to_bf16 && c < cols; c++)
+            copy[r * cols + c] = dn_bf16_to_f32(dn_f32_to_bf16(copy[r * cols + c]));
+    }
+    return copy;
+}
+
+static bool fill_weight(const struct matmul_engine *e, struct cpu_weight *w, struct mat from,
+                        struct dino_error *err)
+{
+    dnnl_primitive_desc_t plan = probe(e, 257, from.rows, from.cols);
+    bool rounded = w->base.dtype == DINO_BF16 && e->inner == DINO_F32, good;
+
+    if (plan) {
+        w->layout = layout_clone(dnnl_primitive_desc_query_md(plan, dnnl_query_weights_md, 0));
+        dnnl_primitive_desc_destroy(plan);
+    }
+    if (!w->layout)
+        return dn_fail(err, DINO_EDEVICE, "oneDNN cannot multiply by a weight of %d x %d",
+                       from.rows, from.cols);
+    w->value_bytes = dnnl_memory_desc_get_size(w->layout);
+    w->values = dn_alloc_aligned(w->value_bytes, "a packed weight", err);
+    if (!w->values)
+        return false;
+    if (dnnl_memory_create(&w->memory, w->layout, e->engine, w->values) != dnnl_success)
+        return dn_fail_memory(err, w->value_bytes, "a packed weight");
+
+    if (rounded || (uintptr_t)from.data % sizeof(float)) {
+        float *copy = plain_copy(from, rounded, err);
+        if (!copy)
+            return false;
+        good = reorder(e, w, copy, from.cols);
+        dn_free_aligned(copy, (size_t)from.rows * (size_t)from.cols * sizeof *copy);
+    } else {
+        good = reorder(e, w, from.data, from.stride);
+    }
+    return good || dn_fail(err, DINO_EDEVICE, "oneDNN cannot pack a weight of %d x %d",
+                           from.rows, from.cols);
+}
+
+struct weight *dn_cpu_pack(const struct device *d, struct mat from, const float *bias,
+                           struct dino_error *err)
+{
+    const struct matmul_engine *e = ((const struct cpu_device *)d)->matmul;
+    struct cpu_weight *w = dn_calloc(1, sizeof *w, "a weight", err);
+    size_t bias_bytes = bias ? (size_t)from.rows * sizeof *bias : 0;
+
+    if (!w)
+        return NULL;
+    w->base = (struct weight){.rows = from.rows, .cols = from.cols, .dtype = d->dtype};
+    if (bias) {
+        w->bias = dn_calloc((size_t)from.rows, sizeof *bias, "a bias", err);
+        if (!w->bias)
+            goto failed;
+        memcpy(w->bias, bias, bias_bytes);
+    }
+    if (!fill_weight(e, w, from, err))
+        goto failed;
+    w->base.bytes = w->value_bytes + bias_bytes;
+    return &w->base;
+
+failed:
+    dn_cpu_weight_free(d, &w->base);
+    return NULL;
+}
+
+/* ---------------------------------------------------------------- compiled primitives */
+
+/* Everything that a primitive is compiled for. */
+struct shape {
+    int m, n, k, threads;
+    ptrdiff_t x_stride, y_stride;
+    enum dino_dtype x, y;
+    bool bias, gelu, scale, sum, row;
+};
+
+struct compiled {
+    struct shape shape;
+    uint64_t used; /* when, for throwing out the oldest */
+    dnnl_primitive_t primitive;
+    dnnl_memory_t x, y, bias, scale, row, scratch;
+    size_t scratch_bytes;
+};
+
+enum { MOST_COMPILED = 128 };
+
+struct matmul_cache {
+    dnnl_stream_t stream;
+    int count;
+    uint64_t clock;
+    struct compiled entries[MOST_COMPILED];
+};
+
+struct matmul_cache *dn_matmul_cache_new(const struct matmul_engine *e, struct dino_error *err)
+{
+    struct matmul_cache *cache = dn_calloc(1, sizeof *cache, "a cache of primitives", err);
+
+    if (!cache)
+        return NULL;
+    if (dnnl_stream_create(&cache->stream, e->engine, dnnl_stream_default_flags) !=
+        dnnl_success) {
+        dn_fail(err, DINO_EDEVICE, "oneDNN makes no stream");
+        free(cache);
+        return NULL;
+    }
+    return cache;
+}
+
+static void compiled_release(struct compiled *c)
+{
+    dnnl_memory_t memories[] = {c->x, c->y, c->bias, c->scale, c->row, c->scratch};
+
+    for (size_t i = 0; i < sizeof memories / sizeof *memories; i++)
+        if (memories[i])
+            dnnl_memory_destroy(memories[i]);
+    if (c->primitive)
+        dnnl_primitive_destroy(c->primitive);
+    *c = (struct compiled){0};
+}
+
+void dn_matmul_cache_free(struct matmul_cache *cache)
+{
+    if (!cache)
+        return;
+    for (int i = 0; i < cache->count; i++)
+        compiled_release(&cache->entries[i]);
+    dnnl_stream_destroy(cache->stream);
+    free(cache);
+}
+
+/* residual + scale * act(.), in this order; row is a residual of one row */
+static dnnl_primitive_attr_t epilogue(const struct shape *s, const_layout per_column)
+{
+    dnnl_primitive_attr_t attr = NULL;
+    dnnl_post_ops_t ops = NULL;
+    bool good = dnnl_primitive_attr_create(&attr) == dnnl_success &&
+                dnnl_post_ops_create(&ops) == dnnl_success;
+
+    if (good && s->gelu)
+        good = append_gelu(ops) == dnnl_success;
+    if (good && s->scale)
+        good = dnnl_post_ops_append_binary(ops, dnnl_binary_mul, per_column) == dnnl_success;
+    if (good && s->sum)
+        good = append_sum(ops) == dnnl_success;
+    if (good && s->row)
+        good = dnnl_post_ops_append_binary(ops, dnnl_binary_add, per_column) == dnnl_success;
+    good = good && dnnl_primitive_attr_set_post_ops(attr, ops) == dnnl_success &&
+           dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user) ==
+               dnnl_success;
+    if (ops)
+        dnnl_post_ops_destroy(ops);
+    if (!good && attr) {
+        dnnl_primitive_attr_destroy(attr);
+        attr = NULL;
+    }
+    return attr;
+}
+
+static bool memory_new(dnnl_memory_t *memory, bool wanted, const_layout l, dnnl_engine_t engine)
+{
+    return !wanted || dnnl_memory_create(memory, l, engine, DNNL_MEMORY_NONE) == dnnl_success;
+}
+
+static bool compile(struct compiled *c, const struct shape *s, const struct matmul_engine *e,
+                    const_layout w)
+{
+    layout x = layout_new(s->m, s->k, s->x_stride, 1, type_of(s->x));
+    layout y = layout_new(s->m, s->n, s->y_stride, 1, type_of(s->y));
+    layout column = layout_new(1, s->n, s->n, 1, dnnl_f32);
+    dnnl_primitive_attr_t attr = epilogue(s, column);
+    dnnl_primitive_desc_t plan = NULL;
+    bool good =
+        x && y && column && attr &&
+        plan_new(&plan, e->engine, x, w, s->bias ? column : NULL, y, attr) == dnnl_success &&
+        dnnl_primitive_create(&c->primitive, plan) == dnnl_success;
+
+    if (good) {
+        const_layout scratch = dnnl_primitive_desc_query_md(plan, dnnl_query_scratchpad_md, 0);
+        c->shape = *s;
+        c->scratch_bytes = dnnl_memory_desc_get_size(scratch);
+        good = memory_new(&c->x, true, x, e->engine) && memory_new(&c->y, true, y, e->engine) &&
+               memory_new(&c->bias, s->bias, column, e->engine) &&
+               memory_new(&c->scale, s->scale, column, e->engine) &&
+               memory_new(&c->row, s->row, column, e->engine) &&
+               memory_new(&c->scratch, true, scratch, e->engine);
+    }
+    if (plan)
+        dnnl_primitive_desc_destroy(plan);
+    if (attr)
+        dnnl_primitive_attr_destroy(attr);
+    layout_free(x);
+    layout_free(y);
+    layout_free(column);
+    if (!good)
+        compiled_release(c);
+    return good;
+}
+
+static bool same_shape(const struct shape *a, const struct shape *b)
+{
+    return a->m == b->m && a->n == b->n && a->k == b->k && a->threads == b->threads &&
+           a->x_stride == b->x_stride && a->y_stride == b->y_stride && a->x == b->x &&
+           a->y == b->y && a->bias == b->bias && a->gelu == b->gelu && a->scale == b->scale &&
+           a->sum == b->sum && a->row == b->row;
+}
+
+/* The primitive for a shape, compiled now if it is new. */
+static struct compiled *find(struct cpu_queue *q, const struct shape *s, const_layout w)
+{
+    struct matmul_cache *cache = q->matmul;
+    struct compiled *oldest = &cache->entries[0];
+
+    for (int i = 0; i < cache->count; i++) {
+        struct compiled *c = &cache->entries[i];
+        if (same_shape(&c->shape, s)) {
+            c->used = ++cache->clock;
+            return c;
+        }
+        if (c->used < oldest->used)
+            oldest = c;
+    }
+    if (cache->count < MOST_COMPILED)
+        oldest = &cache->entries[cache->count++];
+    compiled_release(oldest);
+    if (!compile(oldest, s, q->device->matmul, w)) {
+        dn_queue_fail(&q->base, DINO_EDEVICE, "oneDNN cannot multiply %d x %d by %d x %d", s->m,
+                      s->k, s->k, s->n);
+        return NULL;
+    }
+    oldest->used = ++cache->clock;
+    return oldest;
+}
+
+/* ---------------------------------------------------------------- linear */
+
+/* The operands in the dtypes that oneDNN gets; x and y may stand in scratch. */
+struct product {
+    struct mat x, y;
+    const struct cpu_weight *w;
+    const float *scale, *row;
+    bool gelu, sum;
+};
+
+static bool set_memory(dnnl_memory_t memory, const void *data)
+{
+    union {
+        const void *constant;
+        void *handle;
+    } p = {.constant = data};
+
+    return !memory || dnnl_memory_set_data_handle(memory, p.handle) == dnnl_success;
+}
+
+static bool execute(struct cpu_queue *q, const struct compiled *c, const struct product *p,
+                    void *scratch)
+{
+    dnnl_exec_arg_t args[7] = {{DNNL_ARG_SRC, c->x},
+                               {DNNL_ARG_WEIGHTS, p->w->memory},
+                               {DNNL_ARG_DST, c->y},
+                               {DNNL_ARG_SCRATCHPAD, c->scratch}};
+    int count = 4, post = p->gelu ? 1 : 0; /* post: index of the next post-op */
+
+    if (c->bias)
+        args[count++] = (dnnl_exec_arg_t){DNNL_ARG_BIAS, c->bias};
+    if (c->scale)
+        args[count++] = (dnnl_exec_arg_t){
+            DNNL_ARG_ATTR_MULTIPLE_POST_OP(post++) | DNNL_ARG_SRC_1, c->scale};
+    if (c->row)
+        args[count++] =
+            (dnnl_exec_arg_t){DNNL_ARG_ATTR_MULTIPLE_POST_OP(post) | DNNL_ARG_SRC_1, c->row};
+    return set_memory(c->x, p->x.data) && set_memory(c->y, p->y.data) &&
+           set_memory(c->bias, p->w->bias) && set_memory(c->scale, p->scale) &&
+           set_memory(c->row, p->row) && set_memory(c->scratch, scratch) &&
+           dnnl_primitive_execute(c->primitive, q->matmul->stream, count, args) ==
+               dnnl_success &&
+           dnnl_stream_wait(q->matmul->stream) == dnnl_success;
+}
+
+static void multiply(struct queue *base, const struct op_linear *op, struct product *p)
+{
+    struct cpu_queue *q = dn_cpu_queue(base);
+    const struct shape shape = {.m = p->x.rows,
+                                .n = p->y.cols,
+                                .k = p->x.cols,
+                                .threads = base->threads,
+                                .x_stride = p->x.stride,
+                                .y_stride = p->y.stride,
+                                .x = p->x.dtype,
+                                .y = p->y.dtype,
+                                .bias = p->w->bias,
+                                .gelu = p->gelu,
+                                .scale = p->scale,
+                                .sum = p->sum,
+                                .row = p->row};
+    struct compiled *c = find(q, &shape, p->w->layout);
+    if (!c)
+        return;
+
+    /* Scratch: oneDNN's, then x and y where they need another dtype. */
+    bool own_x = op->x.dtype != p->x.dtype, own_y = op->y.data != p->y.data;
+    size_t pad = (c->scratch_bytes + DN_ALIGN - 1) / DN_ALIGN * DN_ALIGN;
+    size_t x_bytes = own_x ? (size_t)p->x.rows * (size_t)p->x.cols * 4 : 0;
+    size_t y_bytes = own_y ? (size_t)p->y.rows * (size_t)p->y.cols * 4 : 0;
+    x_bytes = (x_bytes + DN_ALIGN - 1) / DN_ALIGN * DN_ALIGN;
+    char *scratch = dn_cpu_scratch(base, pad + x_bytes + y_bytes + DN_ALIGN);
+    if (!scratch)
+        return;
+    if (own_x) {
+        p->x.data = scratch + pad;
+        dn_cpu_copy(base, &(struct op_copy){.y = p->x, .x = op->x});
+    }
+    if (own_y)
+        p->y.data = scratch + pad + x_bytes;
+    if (p->sum && op->residual.data != p->y.data)
+        dn_cpu_copy(base, &(struct op_copy){.y = p->y, .x = op->residual});
+    if (!execute(q, c, p, scratch))
+        dn_queue_fail(base, DINO_EDEVICE, "oneDNN failed to multiply %d x %d by %d x %d",
+                      shape.m, shape.k, shape.k, shape.n);
+    else if (own_y)
+        dn_cpu_copy(base, &(struct op_copy){.y = op->y, .x = p->y});
+}
+
+void dn_cpu_linear(struct queue *q, const struct op_linear *op)
+{
+    const struct matmul_engine *e = dn_cpu_queue(q)->device->matmul;
+    bool one_row = op->residual.data && op->residual.rows == 1 && op->y.rows != 1;
+    struct product p = {.x = op->x,
+                        .y = op->y,
+                        .w = (const struct cpu_weight *)op->w,
+                        .scale = op->scale,
+                        .row = one_row ? op->residual.data : NULL,
+                        .gelu = op->act == OP_GELU,
+                        .sum = op->residual.data && !one_row};
+
+    if (op->x.dtype != e->inner)
+        p.x = dn_mat(NULL, op->x.rows, op->x.cols, e->inner);
+    /* bf16 results come from f32 sums where the residual is f32 or oneDNN knows no bf16. */
+    if (op->y.dtype == DINO_BF16 && (p.sum || e->inner != DINO_BF16))
+        p.y = dn_mat(NULL, op->y.rows, op->y.cols, DINO_F32);
+
+    int before = omp_get_max_threads(); /* of the calling thread; governs oneDNN too */
+    omp_set_num_threads(q->threads);
+    multiply(q, op, &p);
+    omp_set_num_threads(before);
+}

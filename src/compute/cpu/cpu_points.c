@@ -1,0 +1,125 @@
+/* Operations on single numbers: swiglu, gelu, copy with conversion. 16-bit rows are computed
+ * in f32, PIECE numbers at a time. */
+#include <string.h>
+
+#include "compute/cpu/cpu_device.h"
+
+enum { PIECE = 512 }; /* 2 KiB: three buffers stay in the first-level cache */
+
+const float *dn_cpu_load(const struct kernels *k, float *buffer, struct mat m, int row, int c,
+                         size_t n)
+{
+    const void *from = dn_cpu_at(m, row, c);
+
+    if (m.dtype == DINO_F32)
+        return from;
+    if (m.dtype == DINO_BF16)
+        k->bf16_to_f32(buffer, from, n);
+    else if (m.dtype == DINO_F16)
+        k->f16_to_f32(buffer, from, n);
+    else
+        for (size_t i = 0; i < n; i++)
+            buffer[i] = (float)((const double *)from)[i];
+    return buffer;
+}
+
+float *dn_cpu_room(float *buffer, struct mat m, int row, int c)
+{
+    return m.dtype == DINO_F32 ? dn_cpu_at(m, row, c) : buffer;
+}
+
+void dn_cpu_store(const struct kernels *k, struct mat m, int row, int c, const float *from,
+                  size_t n)
+{
+    void *to = dn_cpu_at(m, row, c);
+
+    if (m.dtype == DINO_F32) {
+        if (to != from)
+            memcpy(to, from, n * sizeof *from);
+    } else if (m.dtype == DINO_BF16) {
+        k->f32_to_bf16(to, from, n);
+    } else if (m.dtype == DINO_F16) {
+        k->f32_to_f16(to, from, n);
+    } else {
+        for (size_t i = 0; i < n; i++)
+            ((double *)to)[i] = from[i];
+    }
+}
+
+static size_t piece_at(int c, int cols)
+{
+    return (size_t)(cols - c < PIECE ? cols - c : PIECE);
+}
+
+static void swiglu_row(const struct kernels *k, const struct op_swiglu *op, int row)
+{
+    float gates[PIECE], values[PIECE], results[PIECE];
+    int hidden = op->y.cols;
+
+    for (int c = 0; c < hidden; c += PIECE) {
+        size_t n = piece_at(c, hidden);
+        const float *gate = dn_cpu_load(k, gates, op->x, row, c, n);
+        const float *value = dn_cpu_load(k, values, op->x, row, hidden + c, n);
+        float *result = dn_cpu_room(results, op->y, row, c);
+        k->swiglu(result, gate, value, n);
+        dn_cpu_store(k, op->y, row, c, result, n);
+    }
+}
+
+void dn_cpu_swiglu(struct queue *q, const struct op_swiglu *op)
+{
+    const struct kernels *k = dn_cpu_kernels(q);
+    int threads = dn_cpu_threads(q, (size_t)op->x.rows * (size_t)op->x.cols);
+
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int r = 0; r < op->y.rows; r++)
+        swiglu_row(k, op, r);
+}
+
+static void gelu_row(const struct kernels *k, const struct op_gelu *op, int row)
+{
+    float values[PIECE], results[PIECE];
+
+    for (int c = 0; c < op->y.cols; c += PIECE) {
+        size_t n = piece_at(c, op->y.cols);
+        const float *value = dn_cpu_load(k, values, op->x, row, c, n);
+        float *result = dn_cpu_room(results, op->y, row, c);
+        k->gelu(result, value, n);
+        dn_cpu_store(k, op->y, row, c, result, n);
+    }
+}
+
+void dn_cpu_gelu(struct queue *q, const struct op_gelu *op)
+{
+    const struct kernels *k = dn_cpu_kernels(q);
+    int threads = dn_cpu_threads(q, 4 * (size_t)op->x.rows * (size_t)op->x.cols);
+
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int r = 0; r < op->y.rows; r++)
+        gelu_row(k, op, r);
+}
+
+static void copy_row(const struct kernels *k, const struct op_copy *op, int row)
+{
+    float values[PIECE];
+
+    if (op->x.dtype == op->y.dtype) {
+        memcpy(dn_cpu_at(op->y, row, 0), dn_cpu_at(op->x, row, 0),
+               (size_t)op->y.cols * dino_dtype_size(op->y.dtype));
+        return;
+    }
+    for (int c = 0; c < op->y.cols; c += PIECE) {
+        size_t n = piece_at(c, op->y.cols);
+        dn_cpu_store(k, op->y, row, c, dn_cpu_load(k, values, op->x, row, c, n), n);
+    }
+}
+
+void dn_cpu_copy(struct queue *q, const struct op_copy *op)
+{
+    const struct kernels *k = dn_cpu_kernels(q);
+    int threads = dn_cpu_threads(q, (size_t)op->x.rows * (size_t)op->x.cols);
+
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int r = 0; r < op->y.rows; r++)
+        copy_row(k, op, r);
+}

@@ -1,0 +1,125 @@
+/* Operations on whole rows: layernorm, put_rows, mean_rows, patchify. */
+#include <math.h>
+#include <string.h>
+
+#include "compute/cpu/cpu_device.h"
+
+enum { PIECE = 512 };
+
+static size_t piece_at(int c, int cols)
+{
+    return (size_t)(cols - c < PIECE ? cols - c : PIECE);
+}
+
+static void layernorm_row(const struct kernels *k, const struct op_layernorm *op, int row)
+{
+    const float *x = dn_cpu_at(op->x, row, 0);
+    float mean, variance, results[PIECE];
+
+    k->moments(x, (size_t)op->x.cols, &mean, &variance);
+    float scale = 1.0F / sqrtf(variance + op->eps);
+    for (int c = 0; c < op->y.cols; c += PIECE) {
+        size_t n = piece_at(c, op->y.cols);
+        float *result = dn_cpu_room(results, op->y, row, c);
+        k->normalise(result, x + c, mean, scale, op->weight + c, op->bias + c, n);
+        dn_cpu_store(k, op->y, row, c, result, n);
+    }
+}
+
+void dn_cpu_layernorm(struct queue *q, const struct op_layernorm *op)
+{
+    const struct kernels *k = dn_cpu_kernels(q);
+    int threads = dn_cpu_threads(q, (size_t)op->x.rows * (size_t)op->x.cols);
+
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int r = 0; r < op->y.rows; r++)
+        layernorm_row(k, op, r);
+}
+
+/* Row `row` of a matrix whose single row may stand for all. */
+static const float *shared_row(struct mat m, int row)
+{
+    return dn_cpu_at(m, m.rows == 1 ? 0 : row, 0);
+}
+
+void dn_cpu_put_rows(struct queue *q, const struct op_put_rows *op)
+{
+    const struct kernels *k = dn_cpu_kernels(q);
+    size_t cols = (size_t)op->y.cols;
+    int threads = dn_cpu_threads(q, (size_t)op->count * cols);
+
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int i = 0; i < op->count; i++) {
+        float *to = dn_cpu_at(op->y, op->to ? op->to[i] : i, 0);
+        const float *from = op->from ? dn_cpu_at(op->x, op->from[i], 0) : shared_row(op->x, i);
+        if (op->add.data)
+            k->add(to, from, shared_row(op->add, i), cols);
+        else
+            memcpy(to, from, cols * sizeof *to);
+    }
+}
+
+void dn_cpu_mean_rows(struct queue *q, const struct op_mean_rows *op)
+{
+    const struct kernels *k = dn_cpu_kernels(q);
+    int threads = dn_cpu_threads(q, (size_t)op->x.rows * (size_t)op->x.cols);
+
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int s = 0; s < op->sequences; s++) {
+        int first = op->starts[s] + op->skip;
+        k->mean_rows(dn_cpu_at(op->y, s, 0), dn_cpu_at(op->x, first, 0), op->x.stride,
+                     op->starts[s + 1] - first, op->y.cols);
+    }
+}
+
+/* All 256 values that a channel's bytes can have, each with torchvision's roundings. */
+static void pixel_table(float table[256], float mean, float std)
+{
+    for (int v = 0; v < 256; v++)
+        table[v] = ((float)v / 255.0F - mean) / std;
+}
+
+/* One patch's rows of one channel, to `to` [patch, patch]. */
+static void patch_channel(float *to, const struct op_patchify *op, const float table[256],
+                          int channel, int top, int left)
+{
+    for (int r = 0; r < op->patch; r++, to += op->patch) {
+        size_t at = (size_t)(top + r) * (size_t)op->width + (size_t)left;
+        if (op->planes) {
+            size_t plane = (size_t)op->height * (size_t)op->width;
+            memcpy(to, op->planes + (size_t)channel * plane + at,
+                   (size_t)op->patch * sizeof *to);
+            continue;
+        }
+        const uint8_t *pixels = op->pixels + at * 3 + (size_t)channel;
+        for (int c = 0; c < op->patch; c++)
+            to[c] = table[pixels[3 * c]];
+    }
+}
+
+void dn_cpu_patchify(struct queue *q, const struct op_patchify *op)
+{
+    const struct kernels *k = dn_cpu_kernels(q);
+    int grid_cols = op->width / op->patch, area = op->patch * op->patch;
+    int threads = dn_cpu_threads(q, (size_t)op->y.rows * (size_t)op->y.cols);
+    float tables[3][256];
+    float *rows = NULL; /* one for each thread, where y is not f32 */
+
+    for (int channel = 0; op->pixels && !op->planes && channel < 3; channel++)
+        pixel_table(tables[channel], op->mean[channel], op->std[channel]);
+    if (op->y.dtype != DINO_F32) {
+        rows = dn_cpu_scratch(q, (size_t)op->y.rows * (size_t)area * sizeof *rows);
+        if (!rows)
+            return;
+    }
+
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int r = 0; r < op->y.rows; r++)
+        for (int channel = 0; channel < op->channels; channel++) {
+            float *buffer = rows ? rows + (size_t)r * (size_t)area : NULL;
+            float *to = dn_cpu_room(buffer, op->y, r, channel * area);
+            patch_channel(to, op, tables[channel < 3 ? channel : 0], channel,
+                          r / grid_cols * op->patch, r % grid_cols * op->patch);
+            dn_cpu_store(k, op->y, r, channel * area, to, (size_t)area);
+        }
+}
