@@ -4,12 +4,14 @@
 
 #include "base/error.h"
 
-/* config.json; -1 or 0 where a field is absent (has_* tells where it matters). */
+/* config.json. Sizes are 0 where absent; norm_eps, qkv_bias and activation then have their
+ * class's default (1e-6, true, "gelu"), and so has registers in its own class (4). */
 struct hf_config {
+    char model_type[48];  /* "dinov2", "dinov2_with_registers"; "" if absent, as in timm's */
     bool registers_class; /* model_type dinov2_with_registers */
     bool classifier;      /* architectures names ...ForImageClassification */
     int hidden_size, layers, heads, image_height, image_width, patch, channels, registers;
-    int intermediate_size; /* 0 if absent */
+    int intermediate_size;
     double mlp_ratio, norm_eps;
     bool swiglu, qkv_bias;
     char activation[24]; /* hidden_act */
@@ -17,11 +19,12 @@ struct hf_config {
     int label_count;
 };
 
+/* On failure nothing is left to release. */
 bool dn_hf_config_parse(struct hf_config *config, const char *json, const char *name,
                         struct dino_error *err);
 void dn_hf_config_release(struct hf_config *config);
 
-/* preprocessor_config.json */
+/* preprocessor_config.json; absent fields as in transformers' BitImageProcessor. */
 struct hf_preprocessor {
     bool resize, center_crop, rescale, normalize;
     int shortest_edge; /* 0: size_height and size_width instead */

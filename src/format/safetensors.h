@@ -10,12 +10,18 @@ struct safetensors_writer {
     struct str header;
     uint64_t offset;  /* of the next declared tensor, from the end of the header */
     uint64_t written; /* data bytes so far */
-    bool begun;
+    bool noting;      /* the metadata object is still open */
+    bool begun;       /* the header is written */
 };
 
+/* "F32", "BF16", ...; NULL for a dtype that has none. */
+const char *dn_safetensors_dtype(enum dino_dtype dtype);
+
+/* The metadata begin with format = pt, which transformers wants to see. */
 bool dn_safetensors_create(struct safetensors_writer *w, const char *path,
                            struct dino_error *err);
-/* Metadata strings; before the first tensor is declared. */
+/* Metadata strings (false if out of memory, or too late); before the first tensor is declared.
+ */
 bool dn_safetensors_note(struct safetensors_writer *w, const char *key, const char *value);
 bool dn_safetensors_declare(struct safetensors_writer *w, const char *name,
                             enum dino_dtype dtype, const int64_t *shape, int dims,

@@ -14,7 +14,7 @@ enum tensors_kind {
     TENSORS_NPY,
 };
 
-/* Growing list; names are heap strings owned by the list. */
+/* Growing list; names are heap strings owned by the list and distinct. */
 struct tensors {
     enum tensors_kind kind;
     bool hugging_face;  /* came from a directory with config.json, or beside one */
@@ -25,13 +25,35 @@ struct tensors {
     size_t count, room;
     struct mapping *maps; /* one a file or shard */
     size_t map_count, map_room;
+    bool borrowed;   /* maps belong to somebody else: never unmapped, never dropped */
+    uint32_t *slots; /* hashed index by name: item + 1, 0 where empty */
+    size_t slot_count;
+    struct tensors_note *notes; /* strings of a safetensors header's __metadata__ */
+    size_t note_count, note_room;
 };
 
-/* The one door: a file or a Hugging Face directory, recognised by content. */
+struct tensors_note {
+    char *key, *value;
+};
+
+/*
+ * The one door: a file or a Hugging Face directory, recognised by content. A .npy yields one
+ * tensor named "array". A torch.save of nested dicts yields names joined by dots
+ * ("teacher.backbone.cls_token"); a bare tensor is named "tensor".
+ */
 bool dn_tensors_open(struct tensors *t, const char *path, struct dino_error *err);
+/* One file's bytes, which stay the caller's and must outlive t; `name` is for messages. */
+bool dn_tensors_open_bytes(struct tensors *t, struct span bytes, const char *name,
+                           struct dino_error *err);
 void dn_tensors_release(struct tensors *t);
 
-/* Append a tensor; name is copied. The tensor's bytes must lie inside one of t->maps. */
+/* A string that travels in a safetensors header; NULL if absent. */
+const char *dn_tensors_note(const struct tensors *t, const char *key);
+bool dn_tensors_add_note(struct tensors *t, const char *key, const char *value,
+                         struct dino_error *err);
+
+/* Append a tensor; name is copied, and refused if it is there already. The tensor's bytes must
+ * lie inside one of t->maps. */
 bool dn_tensors_add(struct tensors *t, const struct dino_tensor *tensor,
                     struct dino_error *err);
 
@@ -39,6 +61,11 @@ bool dn_tensors_add(struct tensors *t, const struct dino_tensor *tensor,
 const struct dino_tensor *dn_tensors_find(const struct tensors *t, const char *name);
 
 int64_t dn_tensor_elements(const struct dino_tensor *tensor);
+/* Elements of a shape; false if a size is negative or the bytes do not fit in an int64_t. */
+bool dn_shape_elements(const int64_t *shape, int dims, enum dino_dtype dtype,
+                       int64_t *elements);
+/* Row-major strides of tensor->shape. */
+void dn_tensor_pack_strides(struct dino_tensor *tensor);
 bool dn_tensor_contiguous(const struct dino_tensor *tensor);
 /* "[1000, 768]" */
 void dn_tensor_shape_text(const struct dino_tensor *tensor, char text[128]);
@@ -54,5 +81,10 @@ void dn_tensor_drop(const struct tensors *t, const struct dino_tensor *tensor);
 bool dn_safetensors_read(struct tensors *t, size_t map, const char *name,
                          struct dino_error *err);
 bool dn_pth_read(struct tensors *t, size_t map, const char *name, struct dino_error *err);
+bool dn_npy_read(struct tensors *t, size_t map, const char *name, struct dino_error *err);
+
+/* Magic numbers of the two forms that dn_pth_read reads. */
+bool dn_pth_is_zip(struct span file);
+bool dn_pth_is_stream(struct span file);
 
 #endif
