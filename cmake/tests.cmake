@@ -12,8 +12,10 @@ target_compile_definitions(dino_testing PUBLIC SOURCE_DIR="${PROJECT_SOURCE_DIR}
 target_link_libraries(dino_testing PUBLIC dino_static PkgConfig::CMOCKA)
 
 # Two test programs at once on two cores: idle threads must sleep, not spin.
-set(test_environment OMP_WAIT_POLICY=passive SOURCE_DIR=${PROJECT_SOURCE_DIR}
-    BUILD_DIR=${PROJECT_BINARY_DIR} CC=${CMAKE_C_COMPILER} DINO=${PROJECT_BINARY_DIR}/dino)
+set(test_environment OMP_WAIT_POLICY=passive
+    ASAN_OPTIONS=allocator_may_return_null=1 SOURCE_DIR=${PROJECT_SOURCE_DIR}
+    BUILD_DIR=${PROJECT_BINARY_DIR} CC=${CMAKE_C_COMPILER} USER_FLAGS=${CMAKE_C_FLAGS}
+    DINO=${PROJECT_BINARY_DIR}/dino)
 
 file(GLOB test_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/*/test_*.c)
 foreach(source ${test_sources})

@@ -4,11 +4,12 @@
 # where it may not do so itself. Does nothing, quickly, when all is there.
 set -eu
 
-packages="gcc libc6-dev make cmake ninja-build pkg-config libdnnl-dev libopenblas-dev
-    liblapacke-dev libjpeg-dev libpng-dev libwebp-dev libjansson-dev libminizip-dev
-    libarchive-dev libcurl4-openssl-dev libcmocka-dev"
+# libdnnl-dev only recommends OpenCL's headers, but its CMake files insist on them.
+packages="gcc libc6-dev make cmake ninja-build pkg-config libdnnl-dev ocl-icd-opencl-dev
+    libopenblas-dev liblapacke-dev libjpeg-dev libpng-dev libwebp-dev libjansson-dev
+    libminizip-dev libarchive-dev libcurl4-openssl-dev libcmocka-dev"
 if [ "${1:-}" = check ]; then
-    packages="$packages g++ clang libomp-dev clang-format-14 universal-ctags ccache git"
+    packages="$packages g++ clang llvm libomp-dev clang-format-14 universal-ctags ccache git"
 fi
 
 if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
@@ -33,5 +34,11 @@ else
     exit 1
 fi
 echo "setup: installing$missing"
-$as_root apt-get update -q >/dev/null
-$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y $missing >/dev/null
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+if ! { $as_root apt-get update -q &&
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y $missing; } >"$log" 2>&1; then
+    tail -n 20 "$log" >&2
+    echo "setup: apt-get failed; what is missing:$missing" >&2
+    exit 1
+fi
