@@ -161,6 +161,7 @@ struct dino_model_options {
     const char *head;              /* official linear head file, or NULL */
     const char *labels;            /* text file, one class name a line, or NULL */
     enum dino_positions positions; /* DINO_POSITIONS_AUTO = as the file says */
+    int heads;                     /* 0 = config.json's, else width / 64 */
     const char *arch;              /* dino_model_formula only */
     uint64_t seed;                 /* dino_model_formula only */
 };
@@ -186,6 +187,9 @@ DINO_API const char *dino_model_label(const struct dino_model *model, int index)
 /* The architecture of a file, without packing anything. Strings are owned by the file. */
 DINO_API bool dino_file_info(struct dino_file *file, struct dino_model_info *info,
                              struct dino_error *err);
+
+/* Name of class `index` after dino_file_info, or NULL. Owned by the file. */
+DINO_API const char *dino_file_label(const struct dino_file *file, int index);
 
 /* ---------------------------------------------------------------- pictures */
 

@@ -97,19 +97,23 @@ bool dn_param_present(const struct vit_config *c, enum param param)
         return c->mask_token;
     case PARAM_QKV_BIAS:
         return c->qkv_bias;
+    case PARAM_PROJ_BIAS:
+        return c->proj_bias;
     case PARAM_LS1:
     case PARAM_LS2:
         return c->layer_scale;
     case PARAM_FC1_WEIGHT:
-    case PARAM_FC1_BIAS:
     case PARAM_FC2_WEIGHT:
-    case PARAM_FC2_BIAS:
         return c->ffn == DINO_FFN_MLP;
+    case PARAM_FC1_BIAS:
+    case PARAM_FC2_BIAS:
+        return c->ffn == DINO_FFN_MLP && c->ffn_bias;
     case PARAM_W12_WEIGHT:
-    case PARAM_W12_BIAS:
     case PARAM_W3_WEIGHT:
-    case PARAM_W3_BIAS:
         return c->ffn == DINO_FFN_SWIGLU;
+    case PARAM_W12_BIAS:
+    case PARAM_W3_BIAS:
+        return c->ffn == DINO_FFN_SWIGLU && c->ffn_bias;
     default:
         return true;
     }

@@ -49,6 +49,8 @@ bool dn_vit_config_named(struct vit_config *config, const char *arch, struct din
             .layer_scale = true,
             .mask_token = true,
             .qkv_bias = true,
+            .proj_bias = true,
+            .ffn_bias = true,
         };
         return true;
     }

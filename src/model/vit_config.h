@@ -15,7 +15,8 @@ struct vit_config {
     enum dino_ffn ffn;
     enum dino_positions positions;
     float norm_eps;
-    bool layer_scale, mask_token, qkv_bias;
+    bool layer_scale, mask_token;
+    bool qkv_bias, proj_bias, ffn_bias;
 };
 
 /* "vits14", "vitb14_reg", "dinov2_vitl14", "vitg14": as the hub's constructors make them.
