@@ -18,6 +18,14 @@ set(DINO_LIBRARIES OpenMP::OpenMP_C Threads::Threads JPEG::JPEG PNG::PNG PkgConf
     ${BLAS_LIBRARY} m)
 set(DINO_LINK_FLAGS ${OpenMP_C_FLAGS} -pthread -ljpeg -lpng -lwebp -ljansson -lminizip -larchive
     -ldnnl -llapacke -lopenblas -lm)
+# A oneDNN outside the system's folders is named by its folder.
+get_target_property(dnnl_configurations DNNL::dnnl IMPORTED_CONFIGURATIONS)
+list(GET dnnl_configurations 0 dnnl_configuration)
+get_target_property(dnnl_file DNNL::dnnl IMPORTED_LOCATION_${dnnl_configuration})
+get_filename_component(dnnl_folder ${dnnl_file} DIRECTORY)
+if(NOT dnnl_folder IN_LIST CMAKE_C_IMPLICIT_LINK_DIRECTORIES)
+    list(PREPEND DINO_LINK_FLAGS -L${dnnl_folder})
+endif()
 list(JOIN DINO_LINK_FLAGS " " DINO_LINK_LINE)
 
 pkg_check_modules(CURL IMPORTED_TARGET libcurl) # `dino get`, optional
