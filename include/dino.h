@@ -266,6 +266,7 @@ DINO_API struct dino_session *dino_session_new(const struct dino_model *model,
                                                const struct dino_session_options *options,
                                                struct dino_error *err);
 DINO_API void dino_session_free(struct dino_session *session);
+DINO_API const struct dino_model *dino_session_model(const struct dino_session *session);
 
 /* One picture. Give `pixels` or `planes`. Sizes must be multiples of the patch; models of the
  * Hugging Face kind drop the remainder instead, as they do. */
@@ -437,11 +438,13 @@ struct dino_pca_options {
     bool plain;      /* single pass: no foreground, three components of all rows */
     float threshold; /* on the min-max-scaled first component; 0 = 0.5 */
     int side;        /* foreground: +1 above, -1 not above, 0 = chosen automatically */
-    bool notebook;   /* the public notebook's form: background rows zeroed, fit on all */
+    bool notebook;   /* the public notebook's form: background rows (side 0: those above)
+                        zeroed, fit on all */
 };
 
 /* rows_at_border [rows] (nonzero: on its picture's rim) steers the automatic choice of side:
- * the background is the side that holds most of the rim; NULL: the side with more rows. */
+ * the background is the side that holds most of the rim; NULL: the side with more rows. A
+ * side of fewer than 4 rows is never chosen as the foreground. Rows must be finite. */
 DINO_API struct dino_pca *dino_pca_fit(const float *rows, size_t count, int dim,
                                        const uint8_t *rows_at_border,
                                        const struct dino_pca_options *options,

@@ -69,6 +69,11 @@ void dino_session_free(struct dino_session *s)
     free(s);
 }
 
+const struct dino_model *dino_session_model(const struct dino_session *s)
+{
+    return s->model;
+}
+
 size_t dino_session_bytes(const struct dino_session *s)
 {
     return s->memory_bytes + s->mirror_bytes + s->arena.peak;
