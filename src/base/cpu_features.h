@@ -7,6 +7,14 @@
 
 #include <stdbool.h>
 
+/* Whether this build has kernels for x86 at all: `if (DN_X86 && ...)` keeps the names of the
+ * others' out of the program. */
+#if defined(__x86_64__)
+enum { DN_X86 = 1 };
+#else
+enum { DN_X86 = 0 };
+#endif
+
 /* In ascending order: each includes those before it. */
 enum dn_isa {
     DN_ISA_C = 0,
