@@ -5,7 +5,7 @@ find_package(OpenMP REQUIRED COMPONENTS C)
 find_package(PkgConfig REQUIRED)
 find_package(JPEG REQUIRED)
 find_package(PNG REQUIRED)
-pkg_check_modules(WEBP REQUIRED IMPORTED_TARGET libwebp)
+pkg_check_modules(WEBP REQUIRED IMPORTED_TARGET libwebp libwebpdemux)
 pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
 pkg_check_modules(MINIZIP REQUIRED IMPORTED_TARGET minizip)
 pkg_check_modules(ARCHIVE REQUIRED IMPORTED_TARGET libarchive)
@@ -16,8 +16,8 @@ find_library(BLAS_LIBRARY NAMES openblas blas REQUIRED)
 set(DINO_LIBRARIES OpenMP::OpenMP_C Threads::Threads JPEG::JPEG PNG::PNG PkgConfig::WEBP
     PkgConfig::JANSSON PkgConfig::MINIZIP PkgConfig::ARCHIVE DNNL::dnnl ${LAPACKE_LIBRARY}
     ${BLAS_LIBRARY} m)
-set(DINO_LINK_FLAGS ${OpenMP_C_FLAGS} -pthread -ljpeg -lpng -lwebp -ljansson -lminizip -larchive
-    -ldnnl -llapacke -lopenblas -lm)
+set(DINO_LINK_FLAGS ${OpenMP_C_FLAGS} -pthread -ljpeg -lpng -lwebp -lwebpdemux -ljansson -lminizip
+    -larchive -ldnnl -llapacke -lopenblas -lm)
 # A oneDNN outside the system's folders is named by its folder.
 get_target_property(dnnl_configurations DNNL::dnnl IMPORTED_CONFIGURATIONS)
 list(GET dnnl_configurations 0 dnnl_configuration)
