@@ -16,7 +16,7 @@ find_library(BLAS_LIBRARY NAMES openblas blas REQUIRED)
 set(DINO_LIBRARIES OpenMP::OpenMP_C Threads::Threads JPEG::JPEG PNG::PNG PkgConfig::WEBP
     PkgConfig::JANSSON PkgConfig::MINIZIP PkgConfig::ARCHIVE DNNL::dnnl ${LAPACKE_LIBRARY}
     ${BLAS_LIBRARY} m)
-set(DINO_LINK_FLAGS ${OpenMP_C_FLAGS} -pthread -ljpeg -lpng -lwebp -lwebpdemux -ljansson -lminizip
+set(DINO_LINK_FLAGS ${OpenMP_C_FLAGS} -pthread -ljpeg -lpng -lwebpdemux -lwebp -ljansson -lminizip
     -larchive -ldnnl -llapacke -lopenblas -lm)
 # A oneDNN outside the system's folders is named by its folder.
 get_target_property(dnnl_configurations DNNL::dnnl IMPORTED_CONFIGURATIONS)
