@@ -5,6 +5,7 @@ find_package(OpenMP REQUIRED COMPONENTS C)
 find_package(PkgConfig REQUIRED)
 find_package(JPEG REQUIRED)
 find_package(PNG REQUIRED)
+find_package(ZLIB REQUIRED)
 pkg_check_modules(WEBP REQUIRED IMPORTED_TARGET libwebp libwebpdemux)
 pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
 pkg_check_modules(MINIZIP REQUIRED IMPORTED_TARGET minizip)
@@ -13,11 +14,11 @@ find_package(dnnl REQUIRED) # oneDNN 2.6 and later, 3.x
 find_library(LAPACKE_LIBRARY lapacke REQUIRED)
 find_library(BLAS_LIBRARY NAMES openblas blas REQUIRED)
 
-set(DINO_LIBRARIES OpenMP::OpenMP_C Threads::Threads JPEG::JPEG PNG::PNG PkgConfig::WEBP
-    PkgConfig::JANSSON PkgConfig::MINIZIP PkgConfig::ARCHIVE DNNL::dnnl ${LAPACKE_LIBRARY}
+set(DINO_LIBRARIES OpenMP::OpenMP_C Threads::Threads JPEG::JPEG PNG::PNG ZLIB::ZLIB
+    PkgConfig::WEBP PkgConfig::JANSSON PkgConfig::MINIZIP PkgConfig::ARCHIVE DNNL::dnnl ${LAPACKE_LIBRARY}
     ${BLAS_LIBRARY} m)
 set(DINO_LINK_FLAGS ${OpenMP_C_FLAGS} -pthread -ljpeg -lpng -lwebpdemux -lwebp -ljansson -lminizip
-    -larchive -ldnnl -llapacke -lopenblas -lm)
+    -lz -larchive -ldnnl -llapacke -lopenblas -lm)
 # A oneDNN outside the system's folders is named by its folder.
 get_target_property(dnnl_configurations DNNL::dnnl IMPORTED_CONFIGURATIONS)
 list(GET dnnl_configurations 0 dnnl_configuration)
