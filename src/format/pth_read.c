@@ -117,7 +117,7 @@ static bool add_values(struct tensors *t, const struct pickle *pickle,
     size_t before = t->count;
 
     if (root->kind == PICKLE_TENSOR) {
-        strcpy(w.name, "tensor");
+        snprintf(w.name, sizeof w.name, "tensor");
         return add_tensor(&w, root->tensor);
     }
     if (root->kind == PICKLE_DICT && !walk_dict(&w, root->items, 0, 1))
