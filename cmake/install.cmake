@@ -15,6 +15,20 @@ install(FILES ${PROJECT_BINARY_DIR}/dinoConfig.cmake ${PROJECT_BINARY_DIR}/dinoC
     DESTINATION ${config_dir})
 install(FILES ${PROJECT_BINARY_DIR}/dino.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 install(FILES include/dino.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+
+# The program writes its own manual page and shell completions.
 if(TARGET dino)
+    set(pages ${PROJECT_BINARY_DIR}/pages)
+    file(MAKE_DIRECTORY ${pages})
+    add_custom_command(OUTPUT ${pages}/dino.1 DEPENDS dino COMMENT "Writing the manual"
+        COMMAND dino help --man > ${pages}/dino.1
+        COMMAND dino help --completion bash > ${pages}/dino
+        COMMAND dino help --completion zsh > ${pages}/_dino
+        COMMAND dino help --completion fish > ${pages}/dino.fish)
+    add_custom_target(pages ALL DEPENDS ${pages}/dino.1)
     install(TARGETS dino)
+    install(FILES ${pages}/dino.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
+    install(FILES ${pages}/dino DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
+    install(FILES ${pages}/_dino DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/site-functions)
+    install(FILES ${pages}/dino.fish DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d)
 endif()

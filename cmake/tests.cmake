@@ -50,3 +50,7 @@ foreach(source ${example_sources})
         RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/examples)
     target_link_libraries(example_${name} PRIVATE dino_static)
 endforeach()
+
+# Pictures for the demonstration and the tests, drawn where photographs may not lie.
+add_executable(draw ${PROJECT_SOURCE_DIR}/tools/draw.c)
+target_link_libraries(draw PRIVATE dino_static)

@@ -10,9 +10,12 @@ cmake --install "$BUILD_DIR" --prefix "$prefix" >"$work/log" || { cat "$work/log
 lib=$(dirname "$(find "$prefix" -name libdino.a)")
 version=$(sed -n 's/.*DINO_VERSION_\(MAJOR\|MINOR\|PATCH\) //p' "$SOURCE_DIR/include/dino.h" | paste -sd.)
 for file in "$prefix/include/dino.h" "$lib/libdino.so.${version%%.*}" "$lib/libdino.so" \
-    "$lib/pkgconfig/dino.pc" "$lib/cmake/dino/dinoConfig.cmake"; do
+    "$lib/pkgconfig/dino.pc" "$lib/cmake/dino/dinoConfig.cmake" \
+    "$prefix/bin/dino" "$prefix/share/man/man1/dino.1"; do
     [ -e "$file" ] || { echo "not installed: $file"; exit 1; }
 done
+
+"$prefix/bin/dino" version | grep -qF "$version" || { echo "the program has another version"; exit 1; }
 
 # The .pc file knows the prefix of the configure step; a moved tree is told by pkg-config.
 sed "s|^prefix=.*|prefix=$prefix|; s|^libdir=.*|libdir=$lib|; s|^includedir=.*|includedir=$prefix/include|" \
