@@ -1,128 +1,228 @@
-/* minizip reads the directory (zip64 and all), over memory; what it says is then checked. */
+/*
+ * The zip directory, read where it lies: end record, zip64 end record, entries, local headers.
+ * Not minizip's unzip: the one of Debian 12 does not see zip64 sizes and offsets where a long
+ * has 64 bits, and files above 4 GiB are the point here.
+ */
 #include "format/zip_directory.h"
 
 #include <string.h>
 
-#include <minizip/unzip.h>
-
 #include "base/alloc.h"
 
-enum { LONGEST_NAME = 1000 };
-
-/* ------------------------------------------------------------ minizip's view of a span */
-
-struct cursor {
-    struct span file;
-    ZPOS64_T at;
+enum {
+    END_SIZE = 22,
+    LOCATOR_SIZE = 20,
+    END64_SIZE = 56,
+    ENTRY_SIZE = 46,
+    LOCAL_SIZE = 30,
+    LONGEST_NAME = 1000,
+    LONGEST_COMMENT = UINT16_MAX,
 };
 
-/* The stream is the opaque pointer itself: minizip opens exactly one. */
-static voidpf memory_open(voidpf opaque, const void *name, int mode)
+static uint64_t little(const uint8_t *p, int size)
 {
-    (void)name;
-    (void)mode;
-    return opaque;
-}
-
-static uLong memory_read(voidpf opaque, voidpf stream, void *buffer, uLong size)
-{
-    struct cursor *c = stream;
-    (void)opaque;
-    uLong left = c->at < c->file.size ? (uLong)(c->file.size - c->at) : 0;
-    uLong n = size < left ? size : left;
-    if (n)
-        memcpy(buffer, c->file.data + c->at, n);
-    c->at += n;
+    uint64_t n = 0;
+    for (int i = 0; i < size; i++)
+        n |= (uint64_t)p[i] << (8 * i);
     return n;
 }
 
-static ZPOS64_T memory_tell(voidpf opaque, voidpf stream)
+/* `size` bytes at `offset` of the file if they are there and begin with `mark`, else NULL. */
+static const uint8_t *record_at(struct span file, uint64_t offset, size_t size,
+                                const char mark[5])
 {
-    struct cursor *c = stream;
-    (void)opaque;
-    return c->at;
+    if (offset > file.size || size > file.size - offset ||
+        memcmp(file.data + offset, mark, 4) != 0)
+        return NULL;
+    return file.data + offset;
 }
 
-static long memory_seek(voidpf opaque, voidpf stream, ZPOS64_T offset, int origin)
+/* ------------------------------------------------------------ where the directory is */
+
+/* The end record ends the file, but for a comment of its own length. */
+static const uint8_t *find_end(struct span file)
 {
-    struct cursor *c = stream;
-    (void)opaque;
-    ZPOS64_T base = origin == ZLIB_FILEFUNC_SEEK_CUR   ? c->at
-                    : origin == ZLIB_FILEFUNC_SEEK_END ? c->file.size
-                                                       : 0;
-    if (offset > c->file.size || base > c->file.size - offset)
-        return -1;
-    c->at = base + offset;
-    return 0;
+    for (size_t comment = 0; comment <= LONGEST_COMMENT && comment + END_SIZE <= file.size;
+         comment++) {
+        const uint8_t *end =
+            record_at(file, file.size - END_SIZE - comment, END_SIZE, "PK\x05\x06");
+        if (end && little(end + 20, 2) == comment)
+            return end;
+    }
+    return NULL;
 }
 
-static int memory_nothing(voidpf opaque, voidpf stream)
+struct place {
+    uint64_t count, size, offset;
+};
+
+/* The same fields in 64 bits: a locator before the end record says where. */
+static bool read_end64(struct span file, uint64_t end, struct place *place)
 {
-    (void)opaque;
-    (void)stream;
-    return 0;
+    const uint8_t *locator =
+        end < LOCATOR_SIZE ? NULL
+                           : record_at(file, end - LOCATOR_SIZE, LOCATOR_SIZE, "PK\x06\x07");
+    const uint8_t *end64 =
+        locator ? record_at(file, little(locator + 8, 8), END64_SIZE, "PK\x06\x06") : NULL;
+
+    if (!end64)
+        return false;
+    *place =
+        (struct place){little(end64 + 32, 8), little(end64 + 40, 8), little(end64 + 48, 8)};
+    return true;
+}
+
+static bool find_directory(struct span file, struct place *place, struct dino_error *err)
+{
+    const uint8_t *end = find_end(file);
+
+    if (!end)
+        return dn_fail(err, DINO_EFORMAT,
+                       "begins as a zip, but has no zip directory at its end: cut short?");
+    *place = (struct place){little(end + 10, 2), little(end + 12, 4), little(end + 16, 4)};
+    uint64_t limit = (uint64_t)(end - file.data);
+    if ((place->count == UINT16_MAX || place->size == UINT32_MAX ||
+         place->offset == UINT32_MAX) &&
+        !read_end64(file, limit, place))
+        return dn_fail(err, DINO_EFORMAT, "the zip directory has no zip64 end record");
+    if (place->offset > limit || place->size > limit - place->offset ||
+        place->count > place->size / ENTRY_SIZE)
+        return dn_fail(err, DINO_EFORMAT,
+                       "zip directory of %llu members in %llu bytes at %llu does not fit the "
+                       "%zu bytes of the file",
+                       (unsigned long long)place->count, (unsigned long long)place->size,
+                       (unsigned long long)place->offset, file.size);
+    return true;
 }
 
 /* ------------------------------------------------------------ members */
 
-/* The file minizip stands at, into member; name is what it is called. */
-static bool locate(unzFile unzip, const unz_file_info64 *info, const char *name,
-                   struct span file, uint64_t end, struct zip_member *member,
-                   struct dino_error *err)
+/* An entry of the directory, sizes widened. */
+struct entry {
+    unsigned flags, method;
+    uint32_t crc;
+    uint64_t packed, size, offset;
+    struct span name;
+};
+
+static bool damaged(struct dino_error *err)
 {
-    if (info->compression_method != 0 || info->compressed_size != info->uncompressed_size)
-        return dn_fail(err, DINO_EUNSUPPORTED,
-                       "zip member '%s' is compressed; torch.save stores members as they are",
-                       name);
-    if (info->flag & 1)
-        return dn_fail(err, DINO_EUNSUPPORTED, "zip member '%s' is encrypted", name);
-    if (unzOpenCurrentFile(unzip) != UNZ_OK)
-        return dn_fail(err, DINO_EFORMAT,
-                       "zip member '%s' is not where, or not what, the directory says", name);
-    uint64_t start = unzGetCurrentFileZStreamPos64(unzip);
-    unzCloseCurrentFile(unzip);
-    if (start > end || info->uncompressed_size > end - start)
-        return dn_fail(err, DINO_EFORMAT,
-                       "zip member '%s' of %llu bytes at %llu ends behind %llu, where the "
-                       "directory begins",
-                       name, (unsigned long long)info->uncompressed_size,
-                       (unsigned long long)start, (unsigned long long)end);
-    member->data = (struct span){file.data + start, (size_t)info->uncompressed_size};
-    member->crc = (uint32_t)info->crc;
-    member->name = dn_strdup(name, err);
-    return member->name != NULL;
+    return dn_fail(err, DINO_EFORMAT, "the zip directory is damaged");
 }
 
-static bool add_member(struct zip_directory *zip, unzFile unzip, struct span file, uint64_t end,
-                       struct dino_error *err)
+/* The zip64 extra field holds those of the three that are saturated, in this order. */
+static bool widen(struct entry *entry, struct span extra)
 {
-    unz_file_info64 info;
-    char name[LONGEST_NAME + 1];
+    uint64_t *const fields[3] = {&entry->size, &entry->packed, &entry->offset};
 
-    if (unzGetCurrentFileInfo64(unzip, &info, name, sizeof name, NULL, 0, NULL, 0) != UNZ_OK)
-        return dn_fail(err, DINO_EFORMAT, "the zip directory is damaged");
-    if (info.size_filename > LONGEST_NAME || strlen(name) != info.size_filename)
-        return dn_fail(err, DINO_EFORMAT, "the zip directory has an absurd name");
-    if (!dn_grow(&zip->members, &zip->room, zip->count + 1, sizeof *zip->members,
-                 "a zip directory", err) ||
-        !locate(unzip, &info, name, file, end, &zip->members[zip->count], err))
-        return false;
-    zip->count++;
+    while (extra.size >= 4) {
+        uint64_t id = little(extra.data, 2), size = little(extra.data + 2, 2);
+        struct span field;
+        extra.data += 4;
+        extra.size -= 4;
+        if (!dn_span_take(&extra, (size_t)size, &field, NULL))
+            return false;
+        for (int i = 0; i < 3 && id == 1; i++)
+            if (*fields[i] == UINT32_MAX && !dn_span_u64(&field, fields[i], NULL))
+                return false;
+        if (id == 1)
+            return true;
+    }
     return true;
 }
 
-static bool read_members(struct zip_directory *zip, unzFile unzip, struct span file,
+/* Take an entry off the front of the directory. */
+static bool take_entry(struct span *directory, struct entry *entry, struct dino_error *err)
+{
+    const uint8_t *p = record_at(*directory, 0, ENTRY_SIZE, "PK\x01\x02");
+    struct span extra, ignored;
+
+    if (!p)
+        return damaged(err);
+    *entry = (struct entry){
+        .flags = (unsigned)little(p + 8, 2),
+        .method = (unsigned)little(p + 10, 2),
+        .crc = (uint32_t)little(p + 16, 4),
+        .packed = little(p + 20, 4),
+        .size = little(p + 24, 4),
+        .offset = little(p + 42, 4),
+    };
+    if (!dn_span_take(directory, ENTRY_SIZE, &ignored, NULL) ||
+        !dn_span_take(directory, little(p + 28, 2), &entry->name, NULL) ||
+        !dn_span_take(directory, little(p + 30, 2), &extra, NULL) ||
+        !dn_span_take(directory, little(p + 32, 2), &ignored, NULL) || !widen(entry, extra))
+        return damaged(err);
+    if (entry->name.size > LONGEST_NAME || memchr(entry->name.data, 0, entry->name.size))
+        return dn_fail(err, DINO_EFORMAT, "the zip directory has an absurd name");
+    return true;
+}
+
+/* Where the entry's data begin, by its local header, which must agree with the directory. */
+static bool find_data(struct span file, const struct entry *entry, uint64_t *start)
+{
+    const uint8_t *p = record_at(file, entry->offset, LOCAL_SIZE, "PK\x03\x04");
+
+    if (!p)
+        return false;
+    uint64_t name = little(p + 26, 2), crc = little(p + 14, 4), packed = little(p + 18, 4),
+             size = little(p + 22, 4);
+    *start = entry->offset + LOCAL_SIZE + name + little(p + 28, 2);
+    if (name != entry->name.size || name > file.size - entry->offset - LOCAL_SIZE ||
+        memcmp(p + LOCAL_SIZE, entry->name.data, (size_t)name) != 0 ||
+        little(p + 8, 2) != entry->method)
+        return false;
+    if (little(p + 6, 2) & 8) /* sizes and CRC follow the data */
+        return true;
+    return crc == entry->crc && (packed == UINT32_MAX || packed == entry->packed) &&
+           (size == UINT32_MAX || size == entry->size);
+}
+
+static bool add_member(struct zip_directory *zip, struct span file, uint64_t end,
+                       const struct entry *entry, struct dino_error *err)
+{
+    int length = (int)entry->name.size;
+    const char *name = (const char *)entry->name.data;
+    uint64_t start;
+
+    if (entry->flags & 1)
+        return dn_fail(err, DINO_EUNSUPPORTED, "zip member '%.*s' is encrypted", length, name);
+    if (entry->method != 0 || entry->packed != entry->size)
+        return dn_fail(err, DINO_EUNSUPPORTED,
+                       "zip member '%.*s' is compressed; torch.save stores members as they are",
+                       length, name);
+    if (!find_data(file, entry, &start))
+        return dn_fail(err, DINO_EFORMAT,
+                       "zip member '%.*s' is not where, or not what, the directory says",
+                       length, name);
+    if (start > end || entry->size > end - start)
+        return dn_fail(err, DINO_EFORMAT,
+                       "zip member '%.*s' of %llu bytes at %llu ends behind %llu, where the "
+                       "directory begins",
+                       length, name, (unsigned long long)entry->size, (unsigned long long)start,
+                       (unsigned long long)end);
+    char *copy = dn_calloc((size_t)length + 1, 1, "a name", err);
+    if (!copy)
+        return false;
+    memcpy(copy, name, (size_t)length);
+    zip->members[zip->count++] =
+        (struct zip_member){copy, {file.data + start, (size_t)entry->size}, entry->crc};
+    return true;
+}
+
+static bool read_members(struct zip_directory *zip, struct span file, struct place place,
                          struct dino_error *err)
 {
-    int status = unzGoToFirstFile(unzip);
-    uint64_t end = unzGetOffset64(unzip); /* of the directory; data lie before it */
+    struct span directory = {file.data + place.offset, (size_t)place.size};
+    struct entry entry;
 
-    for (; status == UNZ_OK; status = unzGoToNextFile(unzip))
-        if (!add_member(zip, unzip, file, end, err))
+    zip->members = dn_calloc(place.count, sizeof *zip->members, "a zip directory", err);
+    if (!zip->members)
+        return false;
+    for (uint64_t i = 0; i < place.count; i++)
+        if (!take_entry(&directory, &entry, err) ||
+            !add_member(zip, file, place.offset, &entry, err))
             return false;
-    if (status != UNZ_END_OF_LIST_OF_FILE)
-        return dn_fail(err, DINO_EFORMAT, "the zip directory is damaged");
-    return true;
+    return directory.size == 0 || damaged(err);
 }
 
 static int by_name(const void *left, const void *right)
@@ -163,27 +263,15 @@ static bool check_members(struct zip_directory *zip, struct dino_error *err)
 
 bool dn_zip_read(struct zip_directory *zip, struct span file, struct dino_error *err)
 {
-    struct cursor cursor = {file, 0};
-    zlib_filefunc64_def functions = {
-        .zopen64_file = memory_open,
-        .zread_file = memory_read,
-        .ztell64_file = memory_tell,
-        .zseek64_file = memory_seek,
-        .zclose_file = memory_nothing,
-        .zerror_file = memory_nothing,
-        .opaque = &cursor,
-    };
+    struct place place = {0};
 
     *zip = (struct zip_directory){0};
-    unzFile unzip = unzOpen2_64("", &functions);
-    if (!unzip)
-        return dn_fail(err, DINO_EFORMAT,
-                       "begins as a zip, but has no zip directory at its end: cut short?");
-    bool ok = read_members(zip, unzip, file, err) && check_members(zip, err);
-    unzClose(unzip);
-    if (!ok)
-        dn_zip_release(zip);
-    return ok;
+    if (!find_directory(file, &place, err))
+        return false;
+    if (read_members(zip, file, place, err) && check_members(zip, err))
+        return true;
+    dn_zip_release(zip);
+    return false;
 }
 
 void dn_zip_release(struct zip_directory *zip)

@@ -13,7 +13,7 @@ struct zip_member {
 
 struct zip_directory {
     struct zip_member *members; /* sorted by name */
-    size_t count, room;
+    size_t count;
 };
 
 /* Refuses members that are compressed, encrypted, twice there, overlapping, or outside the
