@@ -64,6 +64,7 @@ bool dn_view_from_preprocessor(struct dino_view *view, const struct hf_preproces
     int crop = p->crop_height < p->crop_width ? p->crop_height : p->crop_width;
 
     v.rounding = DINO_ROUND_FLOOR;
+    v.patch = 0; /* the model drops what is left of the last patch, at the right and below */
     if (!set_filter(&v, p->resample, err))
         return false;
     v.resize = v.resize_width = v.resize_height = v.crop_width = v.crop_height = 0;
