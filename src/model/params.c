@@ -280,6 +280,7 @@ void dn_param_formula(const struct vit_config *config, struct param_ref ref, uin
         double fan_in = (double)dn_param_elements(config, ref.param) / (double)shape[0];
         scale = sqrt(3 / fan_in);
     }
+    ref.part = 0; /* official names are whole */
     dn_param_name(NAMING_OFFICIAL, ref, name);
     dn_formula_fill(out, first, count, name, seed, a[kind], scale);
 }

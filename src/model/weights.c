@@ -148,8 +148,9 @@ static void read_ffn(const struct weights *w, struct vit_config *c)
         c->ffn = DINO_FFN_SWIGLU;
         c->hidden = (int)gated->shape[1];
     }
-    c->ffn_bias =
-        find_param(w, c->ffn == DINO_FFN_SWIGLU ? PARAM_W3_BIAS : PARAM_FC2_BIAS) != NULL;
+    bool gated_names = c->ffn == DINO_FFN_SWIGLU && w->naming != NAMING_TIMM;
+    c->ffn_bias = find_param(w, gated_names ? PARAM_W12_BIAS : PARAM_FC1_BIAS) ||
+                  find_param(w, gated_names ? PARAM_W3_BIAS : PARAM_FC2_BIAS);
 }
 
 /* The stored grid is square: 1 + M * M entries, or M * M where timm folded the class's. */
