@@ -48,6 +48,10 @@ char *dn_model_resolve(const char *name, struct dino_error *err)
 {
     struct hub_file file;
 
+    if (!*name) {
+        dn_fail(err, DINO_EARG, "an empty name is no model");
+        return NULL;
+    }
     if (dn_exists(name))
         return dn_strdup(name, err);
     if (!dn_hub_find(name, &file)) {

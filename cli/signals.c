@@ -31,6 +31,7 @@ void dn_signals_install(void)
     }
     action.sa_handler = SIG_IGN;
     sigaction(SIGPIPE, &action, NULL);
+    sigaction(SIGXFSZ, &action, NULL);
 }
 
 void dn_signals_hold(void)

@@ -41,6 +41,18 @@ foreach(source ${test_files})
         ENVIRONMENT "${test_environment}")
 endforeach()
 
+# The program's cases: tests/cli/cases/NAME.sh beside what it must print; see tests/cli/run.sh.
+if(TARGET dino)
+    add_executable(range_server ${PROJECT_SOURCE_DIR}/tests/cli/range_server.c)
+    file(GLOB cases CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/cli/cases/*.sh)
+    foreach(source ${cases})
+        get_filename_component(name ${source} NAME_WE)
+        add_test(NAME cli_${name} COMMAND sh ${PROJECT_SOURCE_DIR}/tests/cli/run.sh ${source})
+        set_tests_properties(cli_${name} PROPERTIES LABELS cli TIMEOUT 120 SKIP_RETURN_CODE 77
+            ENVIRONMENT "${test_environment}")
+    endforeach()
+endif()
+
 # Each example is a program of its own over dino.h; tests/examples checks what they print.
 file(GLOB example_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/examples/*.c)
 foreach(source ${example_sources})
