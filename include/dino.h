@@ -468,12 +468,21 @@ struct dino_convert_options {
     size_t size;
     enum dino_layout layout; /* AUTO: .pth -> official, directory or .safetensors -> HF */
     enum dino_dtype dtype;   /* DINO_F32, DINO_F16, DINO_BF16; DINO_AUTO: as stored */
-    const char *head;        /* official linear head to write along (HF classifier) */
-    const char *labels;
+    const char *head;        /* official linear head to write along */
+    const char *labels;      /* text file, one class name a line */
+    int heads;               /* attention heads; 0 = config.json's, else width / 64 */
     dino_progress_fn progress;
     void *context;
 };
 
+/*
+ * Read a checkpoint of any layout, write another. A name without .pth, .pt, .bin or
+ * .safetensors is a directory, which must be new or empty: model.safetensors, config.json,
+ * preprocessor_config.json. NULL options: layout by name, dtype as stored. A head becomes the
+ * classifier of the Hugging Face layout; the official layout gets it beside, "x.pth" and
+ * "x_pretrain.pth" as "x_linear_head.pth", its class names as "x_labels.txt". What a layout
+ * demands and the source lacks is neutral: a mask token or bias of zeros, a layer scale of 1.
+ */
 DINO_API bool dino_convert(const char *from, const char *to,
                            const struct dino_convert_options *options, struct dino_error *err);
 

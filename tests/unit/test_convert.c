@@ -1,0 +1,290 @@
+/* Conversions of small formula networks: there and back again, and the worst inputs. */
+#include "testing.h"
+
+#include <dirent.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/half.h"
+#include "base/str.h"
+#include "format/pth.h"
+#include "model/weights.h"
+
+static struct vit_config small(enum dino_ffn ffn, int registers)
+{
+    return (struct vit_config){.dim = 16,
+                               .depth = 2,
+                               .heads = 2,
+                               .hidden = ffn == DINO_FFN_SWIGLU ? 48 : 64,
+                               .patch = 2,
+                               .channels = 3,
+                               .registers = registers,
+                               .grid_rows = 3,
+                               .grid_cols = 3,
+                               .ffn = ffn,
+                               .positions = DINO_POSITIONS_OFFSET,
+                               .norm_eps = 1e-6F,
+                               .layer_scale = true,
+                               .mask_token = true,
+                               .qkv_bias = true,
+                               .proj_bias = true,
+                               .ffn_bias = true};
+}
+
+struct source {
+    struct vit_config config;
+    struct param_ref refs[80];
+    struct pth_tensor tensors[80];
+    char names[80][128];
+    size_t count;
+    float factor;
+};
+
+static bool fill(void *context, size_t index, struct output *out, struct dino_error *err)
+{
+    const struct source *s = context;
+    size_t count = dn_param_elements(&s->config, s->refs[index].param);
+    float *values = malloc(count * sizeof *values);
+
+    dn_param_formula(&s->config, s->refs[index], 5, 0, count, values);
+    for (size_t i = 0; i < count; i++)
+        values[i] *= s->factor;
+    bool ok = dn_output_write(out, values, count * sizeof *values, err);
+    free(values);
+    return ok;
+}
+
+/* An official .pth of this shape in the scratch folder. */
+static const char *make_pth(const struct vit_config *config, float factor)
+{
+    static char path[4][256];
+    static unsigned number;
+    char *to = path[number++ % 4];
+    struct source s = {.config = *config, .factor = factor};
+    struct param_ref ref = dn_param_first();
+    struct dino_error err = {0};
+
+    do {
+        struct pth_tensor *t = &s.tensors[s.count];
+        dn_param_name(NAMING_OFFICIAL, ref, s.names[s.count]);
+        *t = (struct pth_tensor){.name = s.names[s.count], .dtype = DINO_F32};
+        t->dims = dn_param_shape(config, ref.param, t->shape);
+        s.refs[s.count++] = ref;
+    } while (dn_param_next(config, &ref));
+    snprintf(to, sizeof path[0], "%s/made-%u.pth", testing_scratch(), number);
+    CHECK_OK(dn_pth_write(to, s.tensors, s.count, fill, &s, &err), err);
+    return to;
+}
+
+static const char *in_scratch(const char *name)
+{
+    static char path[6][256];
+    static unsigned number;
+    char *to = path[number++ % 6];
+    snprintf(to, sizeof path[0], "%s/%s", testing_scratch(), name);
+    return to;
+}
+
+/* Every tensor of a is in b with the same shape and values, rounded through `dtype`. */
+static void check_same(const char *a, const char *b, enum dino_dtype dtype)
+{
+    struct tensors x = {0}, y = {0};
+    struct dino_error err = {0};
+
+    CHECK_OK(dn_tensors_open(&x, a, &err), err);
+    CHECK_OK(dn_tensors_open(&y, b, &err), err);
+    CHECK(x.count == y.count);
+    for (size_t i = 0; i < x.count; i++) {
+        const struct dino_tensor *t = &x.items[i], *u = dn_tensors_find(&y, t->name);
+        if (!u)
+            fail_msg("%s: no %s", b, t->name);
+        CHECK(u->dims == t->dims && u->dtype == dtype);
+        size_t count = (size_t)dn_tensor_elements(t);
+        float *p = malloc(count * sizeof *p), *q = malloc(count * sizeof *q);
+        uint16_t half;
+        CHECK(dn_tensor_elements(u) == (int64_t)count);
+        dn_tensor_read(t, 0, count, p);
+        dn_tensor_read(u, 0, count, q);
+        for (size_t j = 0; j < count && dtype != DINO_F32; j++) {
+            dn_from_f32(&half, dtype, &p[j], 1);
+            dn_to_f32(&p[j], &half, dtype, 1);
+        }
+        CHECK(memcmp(p, q, count * sizeof *p) == 0);
+        free(p);
+        free(q);
+    }
+    dn_tensors_release(&x);
+    dn_tensors_release(&y);
+}
+
+static const struct {
+    enum dino_ffn ffn;
+    int registers;
+} SHAPES[] = {{DINO_FFN_MLP, 0}, {DINO_FFN_MLP, 4}, {DINO_FFN_SWIGLU, 0}, {DINO_FFN_SWIGLU, 2}};
+
+TEST(official_to_hugging_face_and_back_changes_no_bit)
+{
+    struct dino_error err = {0};
+    char name[32];
+
+    for (size_t i = 0; i < sizeof SHAPES / sizeof *SHAPES; i++) {
+        struct vit_config config = small(SHAPES[i].ffn, SHAPES[i].registers);
+        const char *pth = make_pth(&config, 1);
+        struct dino_convert_options options = {.dtype = DINO_AUTO, .heads = 2};
+
+        snprintf(name, sizeof name, "folder-%zu", i);
+        const char *folder = in_scratch(name);
+        CHECK_OK(dino_convert(pth, folder, &options, &err), err);
+        struct tensors file = {0};
+        CHECK_OK(dn_tensors_open(&file, folder, &err), err);
+        struct weights weights;
+        CHECK_OK(dn_weights_find(&weights, &file, 0, &err), err);
+        CHECK(weights.config.heads == 2); /* through config.json */
+        CHECK(weights.config.registers == config.registers &&
+              weights.config.hidden == config.hidden && weights.config.ffn == config.ffn &&
+              weights.config.norm_eps == config.norm_eps);
+        dn_weights_release(&weights);
+        dn_tensors_release(&file);
+
+        const char *back = in_scratch("back.pth");
+        CHECK_OK(dino_convert(folder, back, NULL, &err), err);
+        check_same(pth, back, DINO_F32);
+    }
+}
+
+TEST(sixteen_bit_weights_are_the_rounded_ones)
+{
+    struct vit_config config = small(DINO_FFN_MLP, 0);
+    const char *pth = make_pth(&config, 1);
+    struct dino_error err = {0};
+    static const enum dino_dtype dtypes[] = {DINO_F16, DINO_BF16};
+
+    for (int i = 0; i < 2; i++) {
+        struct dino_convert_options options = {.dtype = dtypes[i], .heads = 2};
+        const char *to = in_scratch("rounded.pth");
+        CHECK_OK(dino_convert(pth, to, &options, &err), err);
+        check_same(pth, to, dtypes[i]);
+        /* as stored keeps the 16 bits */
+        options.dtype = DINO_AUTO;
+        const char *again = in_scratch("again.safetensors");
+        CHECK_OK(dino_convert(to, again, &options, &err), err);
+        const char *back = in_scratch("back.pth");
+        CHECK_OK(dino_convert(again, back, &options, &err), err);
+        check_same(to, back, dtypes[i]);
+    }
+}
+
+TEST(a_weight_that_f16_cannot_hold_is_named)
+{
+    struct vit_config config = small(DINO_FFN_MLP, 0);
+    const char *pth = make_pth(&config, 1e6F);
+    struct dino_convert_options options = {.dtype = DINO_F16, .heads = 2};
+    struct dino_error err = {0};
+    const char *to = in_scratch("large.pth");
+
+    CHECK(!dino_convert(pth, to, &options, &err));
+    CHECK(err.code == DINO_EUNSUPPORTED && strstr(err.message, "more than f16 can"));
+    CHECK(!dn_exists(to));
+    options.dtype = DINO_BF16;
+    CHECK_OK(dino_convert(pth, to, &options, &err), err);
+}
+
+/* Is there anything in the scratch folder whose name holds this? */
+static bool left_behind(const char *part)
+{
+    bool found = false;
+    DIR *dir = opendir(testing_scratch());
+    for (struct dirent *entry; (entry = readdir(dir));)
+        found = found || strstr(entry->d_name, part);
+    closedir(dir);
+    return found;
+}
+
+TEST(a_folder_that_is_not_empty_is_refused_and_an_empty_one_filled)
+{
+    struct vit_config config = small(DINO_FFN_MLP, 0);
+    const char *pth = make_pth(&config, 1), *folder = in_scratch("busy");
+    struct dino_convert_options options = {.heads = 2};
+    struct dino_error err = {0};
+
+    CHECK(mkdir(folder, 0777) == 0);
+    CHECK_OK(dino_convert(pth, folder, &options, &err), err);
+    CHECK(!dino_convert(pth, folder, &options, &err));
+    CHECK(err.code == DINO_EIO && strstr(err.message, "not empty"));
+    CHECK(!dino_convert(pth, pth, NULL, &err)); /* width 16 does not tell the heads */
+    CHECK(strstr(err.message, "heads"));
+    CHECK(!dino_convert(pth, "/nonexistent/folder", &options, &err));
+    CHECK(err.code == DINO_EIO);
+    CHECK(!dino_convert(pth, "/nonexistent/x.pth", &options, &err));
+    CHECK(err.code == DINO_EIO);
+    CHECK(!dino_convert("/nonexistent/x.pth", in_scratch("y.pth"), &options, &err));
+    CHECK(err.code == DINO_EIO);
+    CHECK(!left_behind(".tmp-"));
+}
+
+static bool stop_soon(void *context, const struct dino_progress *progress)
+{
+    *(int *)context = (int)progress->total;
+    return progress->done < 5;
+}
+
+TEST(a_cancelled_conversion_leaves_nothing)
+{
+    struct vit_config config = small(DINO_FFN_MLP, 0);
+    const char *pth = make_pth(&config, 1);
+    static const char *const names[] = {"stopped", "stopped.pth", "stopped.safetensors"};
+    struct dino_error err = {0};
+    int total = 0;
+
+    for (int i = 0; i < 3; i++) {
+        struct dino_convert_options options = {
+            .heads = 2, .progress = stop_soon, .context = &total};
+        CHECK(!dino_convert(pth, in_scratch(names[i]), &options, &err));
+        CHECK(err.code == DINO_ECANCELLED && total > 30);
+    }
+    CHECK(!left_behind("stopped"));
+}
+
+TEST(what_hugging_face_cannot_hold_is_refused)
+{
+    struct vit_config config = small(DINO_FFN_IDENTITY, 0);
+    struct dino_convert_options options = {.heads = 2};
+    struct dino_error err = {0};
+
+    CHECK(!dino_convert(make_pth(&config, 1), in_scratch("none"), &options, &err));
+    CHECK(err.code == DINO_EUNSUPPORTED && strstr(err.message, "no FFN"));
+    config = small(DINO_FFN_SWIGLU, 0);
+    config.hidden = 44; /* transformers rounds to multiples of 8 */
+    CHECK(!dino_convert(make_pth(&config, 1), in_scratch("none"), &options, &err));
+    CHECK(err.code == DINO_EUNSUPPORTED && strstr(err.message, "hidden width of 44"));
+    options.layout = DINO_LAYOUT_OFFICIAL;
+    CHECK(!dino_convert(make_pth(&config, 1), in_scratch("none"), &options, &err));
+    CHECK(err.code == DINO_EARG && strstr(err.message, "is a file"));
+    options = (struct dino_convert_options){.heads = 2, .dtype = DINO_I8};
+    CHECK(!dino_convert(make_pth(&config, 1), in_scratch("none"), &options, &err));
+    CHECK(err.code == DINO_EARG);
+}
+
+TEST(any_hidden_width_that_a_ratio_can_give_comes_back)
+{
+    struct dino_error err = {0};
+    char name[32];
+
+    for (int hidden = 1; hidden < 200; hidden += 23) {
+        struct vit_config config = small(DINO_FFN_MLP, 0);
+        config.hidden = hidden;
+        struct dino_convert_options options = {.heads = 2};
+        snprintf(name, sizeof name, "ratio-%d", hidden);
+        const char *folder = in_scratch(name);
+        CHECK_OK(dino_convert(make_pth(&config, 1), folder, &options, &err), err);
+        json_t *json = json_load_file(in_scratch(strcat(name, "/config.json")), 0, NULL);
+        CHECK(json);
+        double ratio = json_number_value(json_object_get(json, "mlp_ratio"));
+        CHECK((int)(config.dim * ratio) == hidden);
+        json_decref(json);
+    }
+}
