@@ -7,20 +7,27 @@
 
 struct shard_entry {
     char *name;      /* path inside the tar */
-    uint64_t offset; /* of the data in a plain tar; ordinal otherwise */
+    uint64_t offset; /* of the data in a plain tar; 0 otherwise */
     uint64_t size;
 };
 
+/* Regular files only, in the order of the archive; sparse ones are refused. */
 struct shard {
     char *path;
     bool plain; /* uncompressed: members are read by offset */
     struct shard_entry *entries;
     size_t count, room;
+    struct shard_stream *stream; /* of a compressed shard: how far reading has come */
 };
 
 bool dn_shard_is(const char *path); /* by content: tar, tar.gz, tar.zst */
+/* Reads through the whole archive once, for a plain one only its headers. */
 bool dn_shard_open(struct shard *shard, const char *path, struct dino_error *err);
-/* Heap bytes of one entry. Thread-safe on a plain shard. */
+/*
+ * Heap bytes of one entry, freed with free; never NULL, even if empty. Any number of threads
+ * may read a plain shard. A compressed one belongs to one thread at a time: going forward
+ * costs what lies between, going back starts over.
+ */
 bool dn_shard_read(const struct shard *shard, size_t index, uint8_t **data, size_t *size,
                    struct dino_error *err);
 void dn_shard_release(struct shard *shard);
