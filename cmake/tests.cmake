@@ -5,7 +5,7 @@ enable_testing()
 pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka)
 
 add_library(dino_testing STATIC ${PROJECT_SOURCE_DIR}/tests/testing.c
-    ${PROJECT_SOURCE_DIR}/tests/testing_tensor.c)
+    ${PROJECT_SOURCE_DIR}/tests/testing_tensor.c ${PROJECT_SOURCE_DIR}/tests/ops/testing_ops.c)
 target_include_directories(dino_testing PUBLIC ${PROJECT_SOURCE_DIR}/tests)
 target_compile_definitions(dino_testing PUBLIC SOURCE_DIR="${PROJECT_SOURCE_DIR}"
     BUILD_DIR="${PROJECT_BINARY_DIR}")
@@ -39,6 +39,15 @@ foreach(source ${test_files})
     get_filename_component(kind ${kind} NAME)
     set_tests_properties(${name} PROPERTIES LABELS ${kind} TIMEOUT 600 SKIP_RETURN_CODE 77
         ENVIRONMENT "${test_environment}")
+
+    # Operations again under each cap of the instruction set; they skip what the machine lacks.
+    if(kind STREQUAL ops)
+        foreach(isa c avx2 avx512 avx512bf16 amx)
+            add_test(NAME ${name}_${isa} COMMAND ${name})
+            set_tests_properties(${name}_${isa} PROPERTIES LABELS ${kind} TIMEOUT 600
+                ENVIRONMENT "${test_environment};DINO_ISA=${isa}")
+        endforeach()
+    endif()
 endforeach()
 
 # The program's cases: tests/cli/cases/NAME.sh beside what it must print; see tests/cli/run.sh.
