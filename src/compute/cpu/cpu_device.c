@@ -1,6 +1,8 @@
 /* The device "cpu": opening, queues, memory, and the table of its operations. */
 #include "compute/cpu/cpu_device.h"
 
+#include <math.h>
+#include <omp.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -92,10 +94,35 @@ static const char *kernel_name(const struct device *d, const char *op)
     return NULL;
 }
 
+/* GFLOP/s of one short run on `threads` threads at once. */
+static double peak_once(kernel_peak *run, int threads, size_t rounds)
+{
+    double total = 0, sink = 0, start = omp_get_wtime();
+
+#pragma omp parallel num_threads(threads) reduction(+ : total, sink)
+    {
+        double operations;
+        sink += run(rounds, &operations);
+        total += operations;
+    }
+    double seconds = omp_get_wtime() - start;
+    return sink == sink && seconds > 0 ? total / seconds * 1e-9 : 0;
+}
+
 static double peak(const struct device *d, enum dino_dtype dtype, int threads)
 {
-    (void)d, (void)dtype, (void)threads;
-    return 0;
+    const struct kernels *k = &((const struct cpu_device *)d)->kernels;
+    kernel_peak *run = dtype == DINO_F32    ? k->peak_f32
+                       : dtype == DINO_BF16 ? k->peak_bf16
+                       : dtype == DINO_I8   ? k->peak_i8
+                                            : NULL;
+    double best = 0;
+
+    if (threads <= 0 || threads > d->threads)
+        threads = d->threads;
+    for (int i = 0; run && i < 8; i++) /* the first runs wake the processor up */
+        best = fmax(best, peak_once(run, threads, 1000000));
+    return best;
 }
 
 static const struct device_ops cpu_ops = {

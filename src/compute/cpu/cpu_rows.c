@@ -59,16 +59,21 @@ void dn_cpu_put_rows(struct queue *q, const struct op_put_rows *op)
     }
 }
 
+/* Few sequences are long: a task is a strip of columns of one of them. */
 void dn_cpu_mean_rows(struct queue *q, const struct op_mean_rows *op)
 {
+    enum { STRIP = 128 };
     const struct kernels *k = dn_cpu_kernels(q);
+    int strips = (op->y.cols + STRIP - 1) / STRIP;
     int threads = dn_cpu_threads(q, (size_t)op->x.rows * (size_t)op->x.cols);
 
 #pragma omp parallel for num_threads(threads) schedule(static)
-    for (int s = 0; s < op->sequences; s++) {
+    for (int i = 0; i < op->sequences * strips; i++) {
+        int s = i / strips, c = i % strips * STRIP;
         int first = op->starts[s] + op->skip;
-        k->mean_rows(dn_cpu_at(op->y, s, 0), dn_cpu_at(op->x, first, 0), op->x.stride,
-                     op->starts[s + 1] - first, op->y.cols);
+        int cols = op->y.cols - c < STRIP ? op->y.cols - c : STRIP;
+        k->mean_rows(dn_cpu_at(op->y, s, c), dn_cpu_at(op->x, first, c), op->x.stride,
+                     op->starts[s + 1] - first, cols);
     }
 }
 

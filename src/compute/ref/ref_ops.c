@@ -50,9 +50,10 @@ static double get_shared(struct mat m, int row, int col)
     return get(m, m.rows == 1 ? 0 : row, col);
 }
 
+/* 0.5 v (1 + erf(v / sqrt 2)), without cancellation far below zero */
 static double gelu(double v)
 {
-    return 0.5 * v * (1 + erf(v * M_SQRT1_2));
+    return 0.5 * v * erfc(-v * M_SQRT1_2);
 }
 
 static double *scratch(struct queue *q, size_t count)
