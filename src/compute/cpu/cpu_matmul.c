@@ -1,9 +1,8 @@
 /*
- * Matrix products by oneDNN, versions 2.x and 3.x behind one file. A weight is reordered once
+ * Matrix products by oneDNN. A weight is reordered once
  * into the layout oneDNN likes best; a primitive is compiled at the first use of a shape and
  * kept in the queue. Bias, GELU, scale and residual travel inside the primitive.
  */
-#include <dnnl.h>
 #include <omp.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,108 +10,7 @@
 #include "base/alloc.h"
 #include "base/half.h"
 #include "compute/cpu/cpu_device.h"
-
-/* ---------------------------------------------------------------- the two C APIs */
-
-#if DNNL_VERSION_MAJOR >= 3
-typedef dnnl_memory_desc_t layout;
-typedef const_dnnl_memory_desc_t const_layout;
-#else
-typedef dnnl_memory_desc_t *layout; /* on the heap, as 3.x keeps it behind its handle */
-typedef const dnnl_memory_desc_t *const_layout;
-#endif
-
-/* [rows, cols] with element (r, c) at r * row_stride + c * col_stride. */
-static layout layout_new(int rows, int cols, ptrdiff_t row_stride, ptrdiff_t col_stride,
-                         dnnl_data_type_t type)
-{
-    dnnl_dims_t dims = {rows, cols}, strides = {row_stride, col_stride};
-#if DNNL_VERSION_MAJOR >= 3
-    layout made = NULL;
-    dnnl_memory_desc_create_with_strides(&made, 2, dims, type, strides);
-#else
-    layout made = malloc(sizeof *made);
-    if (made &&
-        dnnl_memory_desc_init_by_strides(made, 2, dims, type, strides) != dnnl_success) {
-        free(made);
-        made = NULL;
-    }
-#endif
-    return made;
-}
-
-/* oneDNN may choose. */
-static layout layout_any(int rows, int cols, dnnl_data_type_t type)
-{
-    dnnl_dims_t dims = {rows, cols};
-#if DNNL_VERSION_MAJOR >= 3
-    layout made = NULL;
-    dnnl_memory_desc_create_with_tag(&made, 2, dims, type, dnnl_format_tag_any);
-#else
-    layout made = malloc(sizeof *made);
-    if (made && dnnl_memory_desc_init_by_tag(made, 2, dims, type, dnnl_format_tag_any) !=
-                    dnnl_success) {
-        free(made);
-        made = NULL;
-    }
-#endif
-    return made;
-}
-
-static layout layout_clone(const_layout from)
-{
-#if DNNL_VERSION_MAJOR >= 3
-    layout made = NULL;
-    dnnl_memory_desc_clone(&made, from);
-#else
-    layout made = malloc(sizeof *made);
-    if (made)
-        *made = *from;
-#endif
-    return made;
-}
-
-static void layout_free(layout l)
-{
-#if DNNL_VERSION_MAJOR >= 3
-    if (l)
-        dnnl_memory_desc_destroy(l);
-#else
-    free(l);
-#endif
-}
-
-static dnnl_status_t plan_new(dnnl_primitive_desc_t *plan, dnnl_engine_t engine, const_layout x,
-                              const_layout w, const_layout bias, const_layout y,
-                              const_dnnl_primitive_attr_t attr)
-{
-#if DNNL_VERSION_MAJOR >= 3
-    return dnnl_matmul_primitive_desc_create(plan, engine, x, w, bias, y, attr);
-#else
-    dnnl_matmul_desc_t desc;
-    dnnl_status_t status = dnnl_matmul_desc_init(&desc, x, w, bias, y);
-    return status == dnnl_success ? dnnl_primitive_desc_create(plan, &desc, attr, engine, NULL)
-                                  : status;
-#endif
-}
-
-static dnnl_status_t append_gelu(dnnl_post_ops_t ops)
-{
-#if DNNL_VERSION_MAJOR >= 3
-    return dnnl_post_ops_append_eltwise(ops, dnnl_eltwise_gelu_erf, 0, 0);
-#else
-    return dnnl_post_ops_append_eltwise(ops, 1, dnnl_eltwise_gelu_erf, 0, 0);
-#endif
-}
-
-static dnnl_status_t append_sum(dnnl_post_ops_t ops)
-{
-#if DNNL_VERSION_MAJOR >= 3
-    return dnnl_post_ops_append_sum(ops, 1, 0, dnnl_data_type_undef);
-#else
-    return dnnl_post_ops_append_sum(ops, 1);
-#endif
-}
+#include "compute/cpu/cpu_onednn.h"
 
 /* ---------------------------------------------------------------- engine and weights */
 
@@ -154,16 +52,17 @@ static void cap_isa(enum dn_isa isa)
 static dnnl_primitive_desc_t probe(const struct matmul_engine *e, int m, int n, int k)
 {
     dnnl_data_type_t type = type_of(e->inner);
-    layout x = layout_new(m, k, k, 1, type), w = layout_any(k, n, type);
-    layout y = layout_new(m, n, n, 1, dnnl_f32), bias = layout_new(1, n, n, 1, dnnl_f32);
+    layout x = dn_layout_new(m, k, k, 1, type), w = dn_layout_any(k, n, type);
+    layout y = dn_layout_new(m, n, n, 1, dnnl_f32), bias = dn_layout_new(1, n, n, 1, dnnl_f32);
     dnnl_primitive_desc_t plan = NULL;
 
-    if (x && w && y && bias && plan_new(&plan, e->engine, x, w, bias, y, NULL) != dnnl_success)
+    if (x && w && y && bias &&
+        dn_plan_new(&plan, e->engine, x, w, bias, y, NULL) != dnnl_success)
         plan = NULL;
-    layout_free(x);
-    layout_free(w);
-    layout_free(y);
-    layout_free(bias);
+    dn_layout_free(x);
+    dn_layout_free(w);
+    dn_layout_free(y);
+    dn_layout_free(bias);
     return plan;
 }
 
@@ -221,7 +120,7 @@ void dn_cpu_weight_free(const struct device *d, struct weight *base)
         return;
     if (w->memory)
         dnnl_memory_destroy(w->memory);
-    layout_free(w->layout);
+    dn_layout_free(w->layout);
     dn_free_aligned(w->values, w->value_bytes);
     free(w->bias);
     free(w);
@@ -231,7 +130,7 @@ void dn_cpu_weight_free(const struct device *d, struct weight *base)
 static bool reorder(const struct matmul_engine *e, struct cpu_weight *w, const float *from,
                     ptrdiff_t stride)
 {
-    layout plain = layout_new(w->base.cols, w->base.rows, 1, stride, dnnl_f32);
+    layout plain = dn_layout_new(w->base.cols, w->base.rows, 1, stride, dnnl_f32);
     dnnl_primitive_desc_t plan = NULL;
     dnnl_primitive_t primitive = NULL;
     dnnl_memory_t source = NULL;
@@ -260,7 +159,7 @@ static bool reorder(const struct matmul_engine *e, struct cpu_weight *w, const f
         dnnl_memory_destroy(source);
     if (stream)
         dnnl_stream_destroy(stream);
-    layout_free(plain);
+    dn_layout_free(plain);
     return good;
 }
 
@@ -289,7 +188,8 @@ static bool fill_weight(const struct matmul_engine *e, struct cpu_weight *w, str
     bool rounded = w->base.dtype == DINO_BF16 && e->inner == DINO_F32, good;
 
     if (plan) {
-        w->layout = layout_clone(dnnl_primitive_desc_query_md(plan, dnnl_query_weights_md, 0));
+        w->layout =
+            dn_layout_clone(dnnl_primitive_desc_query_md(plan, dnnl_query_weights_md, 0));
         dnnl_primitive_desc_destroy(plan);
     }
     if (!w->layout)
@@ -414,11 +314,11 @@ static dnnl_primitive_attr_t epilogue(const struct shape *s, const_layout per_co
                 dnnl_post_ops_create(&ops) == dnnl_success;
 
     if (good && s->gelu)
-        good = append_gelu(ops) == dnnl_success;
+        good = dn_append_gelu(ops) == dnnl_success;
     if (good && s->scale)
         good = dnnl_post_ops_append_binary(ops, dnnl_binary_mul, per_column) == dnnl_success;
     if (good && s->sum)
-        good = append_sum(ops) == dnnl_success;
+        good = dn_append_sum(ops) == dnnl_success;
     if (good && s->row)
         good = dnnl_post_ops_append_binary(ops, dnnl_binary_add, per_column) == dnnl_success;
     good = good && dnnl_primitive_attr_set_post_ops(attr, ops) == dnnl_success &&
@@ -441,14 +341,14 @@ static bool memory_new(dnnl_memory_t *memory, bool wanted, const_layout l, dnnl_
 static bool compile(struct compiled *c, const struct shape *s, const struct matmul_engine *e,
                     const_layout w)
 {
-    layout x = layout_new(s->m, s->k, s->x_stride, 1, type_of(s->x));
-    layout y = layout_new(s->m, s->n, s->y_stride, 1, type_of(s->y));
-    layout column = layout_new(1, s->n, s->n, 1, dnnl_f32);
+    layout x = dn_layout_new(s->m, s->k, s->x_stride, 1, type_of(s->x));
+    layout y = dn_layout_new(s->m, s->n, s->y_stride, 1, type_of(s->y));
+    layout column = dn_layout_new(1, s->n, s->n, 1, dnnl_f32);
     dnnl_primitive_attr_t attr = epilogue(s, column);
     dnnl_primitive_desc_t plan = NULL;
     bool good =
         x && y && column && attr &&
-        plan_new(&plan, e->engine, x, w, s->bias ? column : NULL, y, attr) == dnnl_success &&
+        dn_plan_new(&plan, e->engine, x, w, s->bias ? column : NULL, y, attr) == dnnl_success &&
         dnnl_primitive_create(&c->primitive, plan) == dnnl_success;
 
     if (good) {
@@ -465,9 +365,9 @@ static bool compile(struct compiled *c, const struct shape *s, const struct matm
         dnnl_primitive_desc_destroy(plan);
     if (attr)
         dnnl_primitive_attr_destroy(attr);
-    layout_free(x);
-    layout_free(y);
-    layout_free(column);
+    dn_layout_free(x);
+    dn_layout_free(y);
+    dn_layout_free(column);
     if (!good)
         compiled_release(c);
     return good;
