@@ -57,4 +57,7 @@ bool dn_image_resize(const struct dino_image *from, struct dino_image *to, int w
 bool dn_image_crop(const struct dino_image *from, struct dino_image *to, int64_t left,
                    int64_t top, int width, int height, struct dino_error *err);
 
+/* The index-th picture library and its version; false behind the last. */
+bool dn_image_codec(int index, char key[64], char value[256]);
+
 #endif

@@ -1,0 +1,112 @@
+/* Facts about this machine and this build, one a call: what `dino doctor` prints. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cpu_features.h"
+#include "compute/device.h"
+#include "image/image.h"
+
+static const char *const ops[] = {"linear", "attend",   "attention_map", "layernorm",
+                                  "gelu",   "swiglu",   "patchify",      "put_rows",
+                                  "copy",   "mean_rows"};
+static const enum dino_dtype dtypes[] = {DINO_F32, DINO_BF16, DINO_I8};
+
+enum {
+    PROCESSOR_FACTS = 4,
+    DEVICE_FACTS = 2,
+    OPS = sizeof ops / sizeof *ops,
+    DTYPES = sizeof dtypes / sizeof *dtypes,
+};
+
+/* What the processor is and how much of it may be used. */
+static void processor_fact(int index, char key[64], char value[256])
+{
+    struct cpu_features features = dn_cpu_features();
+    char name[64];
+
+    switch (index) {
+    case 0:
+        snprintf(key, 64, "dino");
+        snprintf(value, 256, "%s", dino_version());
+        break;
+    case 1:
+        dn_cpu_name(name);
+        snprintf(key, 64, "processor");
+        snprintf(value, 256, "%s", name);
+        break;
+    case 2:
+        snprintf(key, 64, "cores");
+        snprintf(value, 256, "%d", dn_cpu_cores());
+        break;
+    default:
+        snprintf(key, 64, "instructions");
+        snprintf(value, 256, "%s%s%s%s", dn_isa_name(features.isa),
+                 features.vnni ? " + vnni" : "", features.capped ? ", capped from " : "",
+                 features.capped ? dn_isa_name(features.detected) : "");
+    }
+}
+
+/* Which devices this build has, and what `auto` arithmetic means here. */
+static void device_fact(int index, char key[64], char value[256])
+{
+    if (index == 0) {
+        snprintf(key, 64, "devices");
+        snprintf(value, 256, "cpu, ref");
+        return;
+    }
+    struct dino_error err = {0};
+    struct device *device = dn_device_open("auto", DINO_AUTO, 1, &err);
+    snprintf(key, 64, "compute auto");
+    snprintf(value, 256, "%s", device ? dino_dtype_name(device->dtype) : err.message);
+    dn_device_close(device);
+}
+
+/* "cpu f32 linear" -> the kernel that this processor gets. */
+static void kernel_fact(int index, char key[64], char value[256])
+{
+    enum dino_dtype dtype = dtypes[index / OPS];
+    const char *op = ops[index % OPS];
+    struct dino_error err = {0};
+    struct device *device = dn_device_open("cpu", dtype, 1, &err);
+    const char *kernel = device ? device->ops->kernel_name(device, op) : err.message;
+
+    snprintf(key, 64, "cpu %s %s", dino_dtype_name(dtype), op);
+    snprintf(value, 256, "%s", kernel ? kernel : "none");
+    dn_device_close(device);
+}
+
+bool dino_machine_fact(int index, char key[64], char value[256])
+{
+    int codecs = 0;
+
+    while (dn_image_codec(codecs, key, value))
+        codecs++;
+    if (index < 0)
+        return false;
+    if (index < PROCESSOR_FACTS) {
+        processor_fact(index, key, value);
+        return true;
+    }
+    index -= PROCESSOR_FACTS;
+    if (index < codecs)
+        return dn_image_codec(index, key, value);
+    index -= codecs;
+    if (index < DEVICE_FACTS) {
+        device_fact(index, key, value);
+        return true;
+    }
+    index -= DEVICE_FACTS;
+    if (index >= OPS * DTYPES)
+        return false;
+    kernel_fact(index, key, value);
+    return true;
+}
+
+double dino_machine_peak(enum dino_dtype dtype, int threads)
+{
+    struct device *device = dn_device_open("cpu", DINO_F32, threads, NULL);
+    double peak = device ? device->ops->peak(device, dtype, device->threads) : 0;
+
+    dn_device_close(device);
+    return peak;
+}

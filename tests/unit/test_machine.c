@@ -1,0 +1,49 @@
+/* What the program says about the machine. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "testing.h"
+
+static bool find_fact(const char *wanted, char value[256])
+{
+    char key[64];
+
+    for (int i = 0; dino_machine_fact(i, key, value); i++)
+        if (strcmp(key, wanted) == 0)
+            return true;
+    return false;
+}
+
+TEST(facts_name_the_processor_the_libraries_and_a_kernel_for_every_op)
+{
+    char value[256];
+
+    CHECK(find_fact("dino", value) && strcmp(value, dino_version()) == 0);
+    CHECK(find_fact("processor", value) && *value);
+    CHECK(find_fact("jpeg", value) && strstr(value, "libjpeg"));
+    CHECK(find_fact("cpu f32 linear", value) && strcmp(value, "none") != 0);
+    CHECK(find_fact("cpu f32 attend", value) && strcmp(value, "none") != 0);
+    CHECK(find_fact("cpu f32 mean_rows", value) && strcmp(value, "none") != 0);
+    CHECK(!find_fact("no such fact", value));
+}
+
+TEST(the_list_of_facts_ends)
+{
+    char key[64], value[256];
+    int count = 0;
+
+    while (dino_machine_fact(count, key, value))
+        count++;
+    CHECK(count > 20 && count < 100);
+    CHECK(!dino_machine_fact(-1, key, value));
+}
+
+TEST(a_cap_on_the_instruction_set_is_said)
+{
+    char value[256];
+
+    setenv("DINO_ISA", "c", 1);
+    CHECK(find_fact("instructions", value));
+    CHECK(strstr(value, "capped") || strcmp(value, "c") == 0);
+    unsetenv("DINO_ISA");
+}
