@@ -57,7 +57,7 @@ static void device_fact(int index, char key[64], char value[256])
     struct dino_error err = {0};
     struct device *device = dn_device_open("auto", DINO_AUTO, 1, &err);
     snprintf(key, 64, "compute auto");
-    snprintf(value, 256, "%s", device ? dino_dtype_name(device->dtype) : err.message);
+    snprintf(value, 256, "%.255s", device ? dino_dtype_name(device->dtype) : err.message);
     dn_device_close(device);
 }
 
@@ -71,7 +71,7 @@ static void kernel_fact(int index, char key[64], char value[256])
     const char *kernel = device ? device->ops->kernel_name(device, op) : err.message;
 
     snprintf(key, 64, "cpu %s %s", dino_dtype_name(dtype), op);
-    snprintf(value, 256, "%s", kernel ? kernel : "none");
+    snprintf(value, 256, "%.255s", kernel ? kernel : "none");
     dn_device_close(device);
 }
 
