@@ -90,11 +90,11 @@ static bool unknown_name(struct parser *p, const char *name, size_t size)
     for (const struct option_group *group = p->groups; group->rows; group++)
         for (const struct option *row = group->rows; row->name; row++) {
             int distance = dn_word_near(word, row->name);
-            bool negated = false;
-            if (bare != word && row->kind == OPTION_FLAG && distance < 0) {
-                distance = dn_word_near(bare, row->name);
-                negated = true;
-            }
+            int without =
+                bare != word && row->kind == OPTION_FLAG ? dn_word_near(bare, row->name) : -1;
+            bool negated = without >= 0 && (distance < 0 || without < distance);
+            if (negated)
+                distance = without;
             if (distance >= 0 && distance < least) {
                 least = distance;
                 best = row->name;
