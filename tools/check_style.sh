@@ -61,7 +61,7 @@ awk '
     FNR == 1 { depth = 0 }
     /^#[ ]*if/ {
         guard = $0 ~ /^#ifndef [A-Z0-9_]+_H$/ || $0 ~ /__cplusplus/
-        allowed = FILENAME ~ /cpu_features\.[ch]$|cpu\/kernels_|cpu_onednn|^include\// ||
+        allowed = FILENAME ~ /cpu_features\.[ch]$|cpu\/(kernels|gemm|attend)_|cpu_onednn|^include\// ||
                   $0 ~ /HAVE_[A-Z]+/
         if (!guard && !allowed) print FILENAME ":" FNR ": " $0
     }' $room_files | offence "#if where it may not be"

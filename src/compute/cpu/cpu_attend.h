@@ -1,0 +1,41 @@
+/*
+ * Attention as one streaming kernel: for a tile of queries at a time, blocks of scores are
+ * made, exponentiated and multiplied with the values while they are in the first-level cache;
+ * the largest score so far is carried along, so no more than a tile by a block ever exists.
+ * Keys and values of a head are packed once for all its queries, in the order in which the
+ * micro-kernel of gemm_tile.h reads them.
+ */
+#ifndef COMPUTE_CPU_CPU_ATTEND_H
+#define COMPUTE_CPU_CPU_ATTEND_H
+
+#include "compute/cpu/cpu_gemm.h"
+
+/* One head of one sequence. q, k, v: f32 or bf16 [tokens, width], rows `stride` apart. */
+struct attend_head {
+    const void *q, *k, *v;
+    ptrdiff_t stride;
+    int bf16; /* of q, k, v and y */
+    int tokens, width;
+    float scale;
+    void *keys, *values, *tile; /* scratch of attend_sizes */
+};
+
+struct attend_sizes {
+    size_t keys, values, tile; /* bytes, multiples of DN_ALIGN */
+};
+
+struct attend_kernels {
+    enum dn_isa isa;
+    struct attend_sizes (*sizes)(int tokens, int width, int bf16);
+    void (*pack)(const struct attend_head *h); /* keys and values */
+    /* y [rows, width], of h's dtype, for the queries [first, first + rows) */
+    void (*rows)(const struct attend_head *h, int first, int rows, void *y, ptrdiff_t y_stride);
+    /* y [rows, tokens] f32: the probabilities */
+    void (*map)(const struct attend_head *h, int first, int rows, float *y, ptrdiff_t y_stride);
+};
+
+/* One for each attend_ISA.c. */
+extern const struct attend_kernels dn_attend_c, dn_attend_avx2, dn_attend_avx512,
+    dn_attend_avx512bf16;
+
+#endif

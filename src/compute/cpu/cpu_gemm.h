@@ -1,0 +1,76 @@
+/*
+ * Our own matrix products: y [m, n] = residual + scale * act(x [m, k] . w^T + bias) with the
+ * weight packed once, in the order in which the micro-kernel reads it, and everything after
+ * the sum done while the result is in the first-level cache. In f32, bf16 (sums in f32) or
+ * int8 (weights per output channel, activations per row as they come, sums exact).
+ *
+ * gemm_tile.h has the micro-kernel, gemm_template.h what surrounds it in each instruction set
+ * (gemm_c.c, gemm_avx2.c, ...), cpu_gemm.c packing, the order of the work, and the choice.
+ */
+#ifndef COMPUTE_CPU_CPU_GEMM_H
+#define COMPUTE_CPU_CPU_GEMM_H
+
+#include "base/cpu_features.h"
+#include "compute/device.h"
+
+/* What a dword of the packed operands holds: one float, two bf16, four bytes. */
+enum tile_kind { TILE_F32 = 0, TILE_BF16, TILE_I8, TILE_KINDS };
+
+/* Dwords of k taken at a time, and from row to row of a packed x: an odd number of cache
+ * lines, so that the rows of a tile fall into different sets. */
+enum { TILE_K = 512, TILE_STRIDE = TILE_K + 16 };
+
+/* What follows the sums of one tile. */
+struct gemm_finish {
+    enum tile_kind kind;
+    int rows, cols;    /* of this tile; cols <= nr */
+    const float *sums; /* [rows, nr] */
+    const float *bias; /* [nr] or NULL */
+    int gelu;
+    const float *scale;    /* [cols] or NULL */
+    const float *residual; /* [rows, cols], or NULL */
+    ptrdiff_t residual_stride;
+    void *y;
+    ptrdiff_t y_stride;
+    int y_bf16;
+    /* int8: x = (byte - x_zero) * x_scale a row, w = byte * w_scale a column; w_sum are the
+     * sums of w's bytes. */
+    const float *x_scale, *w_scale;
+    const int32_t *x_zero, *w_sum;
+};
+
+struct gemm_kernels {
+    enum dn_isa isa;
+    int mr, nr; /* rows and columns of a tile at most */
+    /* c [rows, nr] = (or +=, if add) a [rows, k dwords, TILE_STRIDE] . b [k, nr]. NULL where
+     * the instruction set has no such product. */
+    void (*tile[TILE_KINDS])(int rows, int k, const void *a, const void *b, float *c,
+                             ptrdiff_t ldc, int add);
+    /* count numbers of a row of x, f32 or bf16, to f32 or bf16 for the micro-kernel. */
+    void (*convert)(void *to, enum tile_kind kind, const void *x, int x_bf16, int count);
+    /* A row to unsigned bytes: x ~ (byte - zero) * scale. */
+    void (*quantise)(uint8_t *to, const void *x, int x_bf16, int count, float *scale,
+                     int32_t *zero);
+    /* A row of a weight to signed bytes, w ~ byte * scale, and the sum of the bytes. */
+    void (*quantise_weight)(int8_t *to, const float *w, int count, float *scale, int32_t *sum);
+    void (*finish)(const struct gemm_finish *f);
+};
+
+/* One for each gemm_ISA.c. */
+extern const struct gemm_kernels dn_gemm_c, dn_gemm_avx2, dn_gemm_avx512, dn_gemm_avx512bf16;
+
+/* The best for an instruction set. */
+const struct gemm_kernels *dn_gemm_choose(enum dn_isa isa);
+
+/* w: f32 [out, in], any alignment; bias [out] or NULL. Without bf16 instructions a bf16
+ * weight is rounded to bf16 and multiplied in f32. */
+struct weight *dn_gemm_pack(const struct gemm_kernels *kernels, enum dino_dtype dtype,
+                            struct mat w, const float *bias, int threads,
+                            struct dino_error *err);
+void dn_gemm_weight_free(struct weight *w);
+
+/* op->w from dn_gemm_pack of the same kernels. Uses the queue's scratch and threads. */
+void dn_gemm_linear(struct queue *q, const struct gemm_kernels *kernels,
+                    const struct op_linear *op);
+
+#endif

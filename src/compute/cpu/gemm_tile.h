@@ -1,0 +1,141 @@
+/*
+ * The one micro-kernel: c [rows, NR] += a [rows, k] . b [k, NR], all sums in registers. An
+ * element of k is a dword: one float, two bf16 or four bytes, and `kind` says how two dwords
+ * are multiplied into a lane. Included by the kernel files (gemm_template.h for linear layers,
+ * attend_template.h for attention).
+ *
+ * Rows of a are TILE_STRIDE dwords apart, a constant, so that one pointer reaches all of them.
+ */
+#ifndef COMPUTE_CPU_GEMM_TILE_H
+#define COMPUTE_CPU_GEMM_TILE_H
+
+#include "compute/cpu/cpu_gemm.h"
+#include "compute/cpu/gemm_vec.h"
+
+#if defined(__AVX512F__)
+enum { MR = 14 }; /* 14 x 2 sums, two of b, one of a: 31 of 32 registers */
+#elif defined(__AVX2__)
+enum { MR = 6 };
+#else
+enum { MR = 4 };
+#endif
+enum { NR = 2 * VL };
+
+#if defined(__AVX512BF16__)
+VEC_INLINE vf tile_dot_bf16(vf sum, vf a, vf b)
+{
+    return _mm512_dpbf16_ps(sum, (__m512bh)a, (__m512bh)b);
+}
+#endif
+
+/* Four unsigned bytes of a by four signed bytes of b, exact. */
+#if defined(__AVX512VNNI__)
+VEC_INLINE vf tile_dot_i8(vf sum, vf a, vf b)
+{
+    /* The intrinsic's integer type makes gcc 12 copy, and then spill, every sum. */
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
+    return sum;
+}
+#elif defined(__AVX512F__)
+VEC_INLINE vf tile_dot_i8(vf sum, vf a, vf b)
+{
+    vi low = vi_set1(0x00ff00ff);
+    vi even = _mm512_madd_epi16((vi)a & low, _mm512_srai_epi16(_mm512_slli_epi16((vi)b, 8), 8));
+    vi odd = _mm512_madd_epi16(_mm512_srli_epi16((vi)a, 8), _mm512_srai_epi16((vi)b, 8));
+    return (vf)_mm512_add_epi32((vi)sum, _mm512_add_epi32(even, odd));
+}
+#elif defined(__AVX2__)
+VEC_INLINE vf tile_dot_i8(vf sum, vf a, vf b)
+{
+    vi low = vi_set1(0x00ff00ff);
+    vi even = _mm256_madd_epi16(_mm256_and_si256((vi)a, low),
+                                _mm256_srai_epi16(_mm256_slli_epi16((vi)b, 8), 8));
+    vi odd = _mm256_madd_epi16(_mm256_srli_epi16((vi)a, 8), _mm256_srai_epi16((vi)b, 8));
+    return (vf)_mm256_add_epi32((vi)sum, _mm256_add_epi32(even, odd));
+}
+#else
+VEC_INLINE vf tile_dot_i8(vf sum, vf a, vf b)
+{
+    vi x = (vi)a, y = (vi)b, s = (vi)sum;
+    s += (x & 255) * (y << 24 >> 24);
+    s += (x >> 8 & 255) * (y << 16 >> 24);
+    s += (x >> 16 & 255) * (y << 8 >> 24);
+    s += (x >> 24 & 255) * (y >> 24);
+    return (vf)s;
+}
+#endif
+
+VEC_INLINE vf tile_dot(const enum tile_kind kind, vf sum, vf a, vf b)
+{
+    if (kind == TILE_I8)
+        return tile_dot_i8(sum, a, b);
+#if defined(__AVX512BF16__)
+    if (kind == TILE_BF16)
+        return tile_dot_bf16(sum, a, b);
+#endif
+    return vf_fma(a, b, sum);
+}
+
+VEC_INLINE vf tile_add(const enum tile_kind kind, vf a, vf b)
+{
+    if (kind == TILE_I8)
+        return (vf)vi_add((vi)a, (vi)b);
+    return a + b;
+}
+
+/* Named variables, not arrays: these stay in registers under every compiler and -O2. */
+#define TILE_ROWS(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13)
+
+/*
+ * c [mr, NR], its rows ldc floats apart (bits of int32 for TILE_I8), is replaced, or added to.
+ * b [k, NR] is dense. kind and mr are constants at every call.
+ */
+VEC_INLINE void tile(const enum tile_kind kind, const int mr, int k, const void *a,
+                     const void *b, float *c, ptrdiff_t ldc, int add)
+{
+    const float *pa = a, *pb = b;
+#define ZERO(r) vf c##r##0 = vf_set1(0), c##r##1 = vf_set1(0);
+    TILE_ROWS(ZERO)
+#undef ZERO
+    for (; k > 0; k--, pa++, pb += NR) {
+        vf b0 = vf_load(pb), b1 = vf_load(pb + VL);
+#define STEP(r)                                   \
+    if (mr > r) {                                 \
+        vf x = vf_set1(pa[r * TILE_STRIDE]);      \
+        c##r##0 = tile_dot(kind, c##r##0, x, b0); \
+        c##r##1 = tile_dot(kind, c##r##1, x, b1); \
+    }
+        TILE_ROWS(STEP)
+#undef STEP
+    }
+#define KEEP(r)                                                  \
+    if (mr > r) {                                                \
+        float *to = c + r * ldc;                                 \
+        if (add) {                                               \
+            c##r##0 = tile_add(kind, c##r##0, vf_load(to));      \
+            c##r##1 = tile_add(kind, c##r##1, vf_load(to + VL)); \
+        }                                                        \
+        vf_store(to, c##r##0);                                   \
+        vf_store(to + VL, c##r##1);                              \
+    }
+    TILE_ROWS(KEEP)
+#undef KEEP
+}
+
+/* tile_f32(mr, ...) and the like for any mr: the constants a switch makes of it. */
+#define TILE_CASE(r)                                 \
+    case r + 1:                                      \
+        if (r < MR)                                  \
+            tile(kind, r + 1, k, a, b, c, ldc, add); \
+        break;
+#define TILE_ANY(name, kind_)                                                               \
+    static __attribute__((noinline)) void name(int mr, int k, const void *a, const void *b, \
+                                               float *c, ptrdiff_t ldc, int add)            \
+    {                                                                                       \
+        const enum tile_kind kind = kind_;                                                  \
+        switch (mr) {                                                                       \
+            TILE_ROWS(TILE_CASE)                                                            \
+        }                                                                                   \
+    }
+
+#endif
