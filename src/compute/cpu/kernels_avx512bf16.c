@@ -13,9 +13,11 @@ static float peak_bf16(size_t rounds, double *operations)
 
     for (int i = 0; i < CHAINS; i++)
         a[i] = _mm512_set1_ps((float)i);
-    for (size_t k = 0; k < rounds; k++)
+    for (size_t k = 0; k < rounds; k++) {
+#pragma GCC unroll 12
         for (int i = 0; i < CHAINS; i++)
             a[i] = _mm512_dpbf16_ps(a[i], x, x);
+    }
     for (int i = 0; i < CHAINS; i++)
         sum = _mm512_add_ps(sum, a[i]);
     *operations = 2.0 * 32 * CHAINS * (double)rounds;
@@ -28,9 +30,11 @@ static float peak_i8(size_t rounds, double *operations)
 
     for (int i = 0; i < CHAINS; i++)
         a[i] = _mm512_set1_epi32(i);
-    for (size_t k = 0; k < rounds; k++)
+    for (size_t k = 0; k < rounds; k++) {
+#pragma GCC unroll 12
         for (int i = 0; i < CHAINS; i++)
             a[i] = _mm512_dpbusd_epi32(a[i], x, x);
+    }
     for (int i = 0; i < CHAINS; i++)
         sum = _mm512_add_epi32(sum, a[i]);
     *operations = 2.0 * 64 * CHAINS * (double)rounds;

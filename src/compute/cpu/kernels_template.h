@@ -294,9 +294,11 @@ static float peak_f32(size_t rounds, double *operations)
 
     for (int i = 0; i < CHAINS; i++)
         a[i] = splat((float)i);
-    for (size_t k = 0; k < rounds; k++)
+    for (size_t k = 0; k < rounds; k++) {
+#pragma GCC unroll 12 /* or the chains would live in memory */
         for (int i = 0; i < CHAINS; i++)
             a[i] = FMA(a[i], x, y);
+    }
     for (int i = 0; i < CHAINS; i++)
         sum += a[i];
     *operations = 2.0 * LANES * CHAINS * (double)rounds;
