@@ -204,8 +204,12 @@ static bool add_member(struct zip_directory *zip, struct span file, uint64_t end
     if (!copy)
         return false;
     memcpy(copy, name, (size_t)length);
-    zip->members[zip->count++] =
-        (struct zip_member){copy, {file.data + start, (size_t)entry->size}, entry->crc};
+    zip->members[zip->count++] = (struct zip_member){
+        .name = copy,
+        .header = entry->offset,
+        .data = {file.data + start, (size_t)entry->size},
+        .crc = entry->crc,
+    };
     return true;
 }
 
@@ -231,28 +235,24 @@ static int by_name(const void *left, const void *right)
     return strcmp(a->name, b->name);
 }
 
-static int by_place(const void *left, const void *right)
+static int by_header(const void *left, const void *right)
 {
     const struct zip_member *a = left, *b = right;
-    uintptr_t x = (uintptr_t)a->data.data, y = (uintptr_t)b->data.data;
-
-    if (x != y)
-        return x < y ? -1 : 1;
-    return a->data.size < b->data.size ? -1 : a->data.size > b->data.size;
+    return a->header < b->header ? -1 : a->header > b->header;
 }
 
 /* Leaves the members sorted by name. */
-static bool check_members(struct zip_directory *zip, struct dino_error *err)
+static bool check_members(struct zip_directory *zip, struct span file, struct dino_error *err)
 {
     struct zip_member *members = zip->members;
 
-    if (!zip->count)
-        return true;
-    qsort(members, zip->count, sizeof *members, by_place);
-    for (size_t i = 1; i < zip->count; i++)
-        if (members[i].data.data < members[i - 1].data.data + members[i - 1].data.size)
+    qsort(members, zip->count, sizeof *members, by_header);
+    for (size_t i = 1; i < zip->count; i++) {
+        struct span before = members[i - 1].data;
+        if (members[i].header < (uint64_t)(before.data + before.size - file.data))
             return dn_fail(err, DINO_EFORMAT, "zip members '%s' and '%s' overlap",
                            members[i - 1].name, members[i].name);
+    }
     qsort(members, zip->count, sizeof *members, by_name);
     for (size_t i = 1; i < zip->count; i++)
         if (strcmp(members[i - 1].name, members[i].name) == 0)
@@ -268,7 +268,7 @@ bool dn_zip_read(struct zip_directory *zip, struct span file, struct dino_error 
     *zip = (struct zip_directory){0};
     if (!find_directory(file, &place, err))
         return false;
-    if (read_members(zip, file, place, err) && check_members(zip, err))
+    if (read_members(zip, file, place, err) && check_members(zip, file, err))
         return true;
     dn_zip_release(zip);
     return false;

@@ -7,6 +7,7 @@
 
 struct zip_member {
     char *name;
+    uint64_t header; /* offset of its local header, which lies before the data */
     struct span data;
     uint32_t crc; /* by the directory; not checked */
 };
