@@ -1,4 +1,4 @@
-/* The PCA picture against scikit-learn's, from stored features. */
+/* The PCA picture against scikit-learn's: from stored features, and from photographs. */
 #include "testing.h"
 
 #include <math.h>
@@ -7,7 +7,8 @@
 
 #include "task/pca.h"
 
-static const double TOLERANCE = 1e-5; /* of the largest value; golden README, section 6 */
+/* golden README, section 6: of the largest value; absolute, end to end */
+static const double TOLERANCE = 1e-5, END_TO_END = 1e-4;
 
 static void compare(const struct tensors *file, const char *name, const float *have,
                     size_t count)
@@ -105,4 +106,92 @@ TEST(stored_features_give_the_masks_scores_and_colours_of_scikit_learn)
         check_variant(&file, &variants[i], features, n / 384, 384);
     free(features);
     dn_tensors_release(&file);
+}
+
+/* ---- end to end: four photographs, formula weights, one basis ---- */
+
+static const char *const PHOTOS[] = {"sub444.jpg", "large.jpg", "wide.jpg", "sub420.jpg"};
+enum { PHOTO_COUNT = 4, WIDTH = 384 };
+
+/* Patch features of all photographs, [PHOTO_COUNT * grid * grid, WIDTH]. */
+static float *photo_features(int side, size_t *rows)
+{
+    struct dino_error err = {0};
+    struct dino_model_options options = {.size = sizeof options, .seed = 1};
+    struct dino_model *model = dino_model_formula("vits14", &options, &err);
+    CHECK_OK(model, err);
+    struct dino_session *session = dino_session_new(model, NULL, &err);
+    CHECK_OK(session, err);
+    struct dino_view view;
+    size_t each = (size_t)(side / 14) * (size_t)(side / 14);
+    float *features = malloc(PHOTO_COUNT * each * WIDTH * sizeof *features);
+
+    CHECK_OK(dino_view_named(&view, "pca", side, model, &err), err);
+    for (size_t i = 0; i < PHOTO_COUNT; i++) {
+        struct dino_image photo = {0}, seen = {0};
+        char path[64];
+        snprintf(path, sizeof path, "photos/%s", PHOTOS[i]);
+        CHECK_OK(dino_image_read(&photo, testing_golden(path), NULL, &err), err);
+        CHECK_OK(dino_view_apply(&view, &photo, &seen, &err), err);
+        struct dino_input input = {
+            .pixels = seen.pixels, .height = seen.height, .width = seen.width};
+        CHECK_OK(dino_run(session, &input, 1, NULL, &err), err);
+        memcpy(features + i * each * WIDTH, dino_result(session, 0)->patches,
+               each * WIDTH * sizeof *features);
+        dino_image_release(&seen);
+        dino_image_release(&photo);
+    }
+    dino_session_free(session);
+    dino_model_free(model);
+    *rows = PHOTO_COUNT * each;
+    return features;
+}
+
+static void check_end_to_end(const char *golden, int side)
+{
+    static const struct variant variants[] = {
+        {"notebook", {.notebook = true}, true},
+        {"fg_above", {.side = 1}, false},
+        {"fg_below", {.side = -1}, false},
+    };
+    struct tensors file = {0};
+    struct dino_error err = {0};
+    size_t rows, n;
+
+    CHECK_OK(dn_tensors_open(&file, testing_golden(golden), &err), err);
+    float *features = photo_features(side, &rows), *above = testing_tensor(&file, "above", &n);
+    float *rgb = malloc(3 * rows * sizeof *rgb);
+    uint8_t *front = malloc(rows);
+    CHECK(n == rows);
+    for (size_t v = 0; v < 3; v++) {
+        struct dino_pca *pca =
+            dino_pca_fit(features, rows, WIDTH, NULL, &variants[v].options, &err);
+        char name[64];
+        CHECK_OK(pca, err);
+        dino_pca_apply(pca, features, rows, rgb, front, NULL);
+        for (size_t i = 0; i < rows; i++)
+            CHECK(front[i] == ((above[i] != 0) == (dino_pca_side(pca) > 0)));
+        snprintf(name, sizeof name, "%s.rgb", variants[v].name);
+        float *want = testing_tensor(&file, name, &n);
+        double worst = testing_max_abs(rgb, want, n);
+        if (!(n == 3 * rows && worst <= END_TO_END))
+            fail_msg("%s: rgb off by %g", name, worst);
+        free(want);
+        dino_pca_free(pca);
+    }
+    free(front);
+    free(rgb);
+    free(above);
+    free(features);
+    dn_tensors_release(&file);
+}
+
+TEST(photographs_give_the_masks_and_colours_at_224_pixels)
+{
+    check_end_to_end("pca_224.safetensors", 224);
+}
+
+TEST(photographs_give_the_masks_and_colours_at_560_pixels)
+{
+    check_end_to_end("pca_560.safetensors", 560);
 }
