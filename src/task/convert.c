@@ -259,12 +259,13 @@ static void release(struct convert *c)
 bool dino_convert(const char *from, const char *to, const struct dino_convert_options *options,
                   struct dino_error *err)
 {
-    struct dino_convert_options all = {.dtype = DINO_AUTO};
-    struct convert c = {.options = &all};
-    size_t known = options && options->size ? options->size : sizeof all;
+    static const struct dino_convert_options as_stored = {.dtype = DINO_AUTO};
+    struct convert c = {.options = options ? options : &as_stored};
 
-    if (options)
-        memcpy(&all, options, known < sizeof all ? known : sizeof all);
+    if (options && options->size && options->size != sizeof *options)
+        return dn_fail(err, DINO_EARG,
+                       "dino_convert_options of %zu bytes, this library has %zu", options->size,
+                       sizeof *options);
     bool ok = choose_layout(&c, to, err) && read_source(&c, from, err) &&
               (is_file_name(to) ? write_file(&c, to, err) : write_folder(&c, to, err));
     release(&c);

@@ -200,14 +200,14 @@ static void release(struct job *job)
     dn_embed_plan_release(&job->plan);
 }
 
-/* A copy of the options as far as the caller knows them, with defaults filled in. */
+/* The options with defaults filled in. */
 static bool complete(struct dino_embed_options *to, const struct dino_embed_options *from,
                      const struct dino_model *model, struct dino_error *err)
 {
-    size_t known = from->size ? from->size : sizeof *from;
-
-    memset(to, 0, sizeof *to);
-    memcpy(to, from, known < sizeof *to ? known : sizeof *to);
+    if (from->size && from->size != sizeof *from)
+        return dn_fail(err, DINO_EARG, "dino_embed_options of %zu bytes, this library has %zu",
+                       from->size, sizeof *from);
+    *to = *from;
     if (to->view.std[0] == 0) /* no view was given */
         return dino_view_named(&to->view, "classify", 0, model, err);
     return true;
@@ -231,7 +231,6 @@ bool dino_embed(struct dino_session *session, const struct dino_source *source,
     if (!complete(&all, options, model, err) ||
         !dn_embed_plan_init(&job.plan, &all, job.info, &names, err))
         return false;
-    job.plan.view = all.view;
     job.rows.plan = &job.plan;
     bool ok = dn_embed_layout_init(&job.layout, &job.plan, err) && open_store(&job, err);
     if (!ok) {

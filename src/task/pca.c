@@ -33,6 +33,9 @@ static bool check(const float *rows, size_t count, int dim,
 {
     size_t width = (size_t)dim, values;
 
+    if (options->size && options->size != sizeof *options)
+        return dn_fail(err, DINO_EARG, "dino_pca_options of %zu bytes, this library has %zu",
+                       options->size, sizeof *options);
     if (dim < PCA_MOST || dim > PCA_MOST_DIM)
         return dn_fail(err, DINO_EARG, "PCA: rows of %d values, wanted %d to %d", dim,
                        (int)PCA_MOST, (int)PCA_MOST_DIM);
