@@ -37,6 +37,13 @@ const struct option dn_head_options[] = {
     {0},
 };
 
+const char *dn_model_conflict(const void *context)
+{
+    const struct model_settings *settings = context;
+
+    return settings->arch && settings->model ? "--model and --arch: give one of them" : NULL;
+}
+
 enum dino_dtype dn_compute_dtype(int choice)
 {
     static const enum dino_dtype dtypes[] = {DINO_F32, DINO_BF16, DINO_I8, DINO_AUTO};
@@ -124,10 +131,6 @@ struct dino_model *dn_model_choose(const struct model_settings *settings, struct
         .seed = (uint64_t)settings->seed,
     };
 
-    if (settings->arch && settings->model) {
-        dn_fail(err, DINO_EARG, "--model and --arch: give one of them");
-        return NULL;
-    }
     if (settings->head) {
         head = dn_model_resolve(settings->head, err);
         if (!head)

@@ -15,6 +15,7 @@ struct model_settings {
 };
 
 extern const struct option dn_model_options[];
+const char *dn_model_conflict(const void *settings);
 /* Only --head and --labels: for commands that look at classes. */
 extern const struct option dn_head_options[];
 

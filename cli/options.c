@@ -276,6 +276,11 @@ bool dn_options_parse(const struct option_group *groups, void *settings, char **
             return false;
     }
     *count = kept;
+    for (const struct option_group *group = groups; group->rows; group++) {
+        const char *wrong = group->conflict ? group->conflict(p.settings + group->base) : NULL;
+        if (wrong)
+            return dn_fail(err, DINO_EARG, "%s", wrong);
+    }
     return true;
 }
 

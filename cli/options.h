@@ -35,6 +35,8 @@ struct option_group {
     const char *title;
     const struct option *rows; /* ends with a NULL name */
     size_t base;
+    /* What is wrong with these settings together, or NULL; may itself be NULL. */
+    const char *(*conflict)(const void *settings);
 };
 
 /* Set the defaults, then eat options from words[0, *count); what is left are the arguments,

@@ -8,6 +8,14 @@ try()
     echo "-> $?"
 }
 
+# The same where files may have at most so many blocks of 512 bytes: a disk that fills up.
+limited()
+{
+    limit=$1
+    shift
+    (ulimit -f "$limit"; try "$@") | cat
+}
+
 # A case that needs what is not here.
 skip()
 {

@@ -10,6 +10,6 @@ try dino convert model nowhere/out.pth
 try dino convert model
 try dino convert model out.pth --dtype f8
 try dino convert model out.pth --head missing
-(ulimit -f 300; try dino convert model out.pth)
-(ulimit -f 300; try dino convert model out) | sed 's/tmp-[0-9]*/N/'
+limited 300 dino convert model out.pth
+limited 300 dino convert model out | sed 's/tmp-[0-9]*/N/'
 ls

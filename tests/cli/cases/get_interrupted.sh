@@ -8,7 +8,7 @@ try timeout --preserve-status -s INT 2 dino get vits14 --base-url "$URL/slow" -o
 wc -c <file.part
 dino get vits14 --base-url "$URL/ok" -o file -q >/dev/null
 cmp file files/$file
-(ulimit -f 100; try dino get vits14 --base-url "$URL/ok" -o full) | sed 's/[0-9]* kB/N kB/'
+limited 100 dino get vits14 --base-url "$URL/ok" -o full | sed 's/[0-9]* kB/N kB/'
 dino get vits14 --base-url "$URL/ok" -o full -q >/dev/null
 cmp full files/$file
 find . -name '*.part*'
