@@ -1,5 +1,6 @@
 #include "base/cpu_features.h"
 
+#include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -80,11 +81,22 @@ static bool detect_vnni(void)
 }
 #endif
 
+/* CPUID is slow, microseconds and more in a virtual machine, and never changes its mind. */
+static enum dn_isa found;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void find(void)
+{
+    found = detect();
+}
+
 struct cpu_features dn_cpu_features(void)
 {
-    enum dn_isa found = detect(), cap;
-    struct cpu_features features = {.isa = found, .detected = found};
+    enum dn_isa cap;
     const char *wish = getenv("DINO_ISA");
+
+    pthread_once(&once, find);
+    struct cpu_features features = {.isa = found, .detected = found};
 
     if (wish && dn_isa_parse(wish, &cap) && cap < found) {
         features.isa = cap;
