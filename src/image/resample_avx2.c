@@ -115,44 +115,37 @@ static void across(const struct resample_axis *axis, uint8_t *const to[RESAMPLE_
 }
 
 struct sums {
-    __m256i high[4], low[4];
+    __m256i high, low;
 };
 
-/* Add two rows of 32 bytes with their weights. */
-static inline void add_rows(struct sums *s, const uint8_t *a, const uint8_t *b, int32_t high,
-                            int32_t low)
+static inline void add(struct sums *s, __m256i pairs, int32_t high, int32_t low)
 {
-    __m256i zero = _mm256_setzero_si256();
-    __m256i first = _mm256_loadu_si256((const __m256i *)a);
-    __m256i second = _mm256_loadu_si256((const __m256i *)b);
-    __m256i front = _mm256_unpacklo_epi8(first, second);
-    __m256i back = _mm256_unpackhi_epi8(first, second);
-    __m256i pairs[4] = {_mm256_unpacklo_epi8(front, zero), _mm256_unpackhi_epi8(front, zero),
-                        _mm256_unpacklo_epi8(back, zero), _mm256_unpackhi_epi8(back, zero)};
-    __m256i highs = _mm256_set1_epi32(high), lows = _mm256_set1_epi32(low);
-
-    for (int k = 0; k < 4; k++) {
-        s->high[k] = _mm256_add_epi32(s->high[k], _mm256_madd_epi16(pairs[k], highs));
-        s->low[k] = _mm256_add_epi32(s->low[k], _mm256_madd_epi16(pairs[k], lows));
-    }
+    s->high = _mm256_add_epi32(s->high, _mm256_madd_epi16(pairs, _mm256_set1_epi32(high)));
+    s->low = _mm256_add_epi32(s->low, _mm256_madd_epi16(pairs, _mm256_set1_epi32(low)));
 }
 
+/* 32 bytes of the row. Sums a to d are of bytes 0-3, 4-7, 8-11 and 12-15 of each 16. */
 static void down32(uint8_t *to, const uint8_t *const *from, const int32_t *weights, int taps,
                    size_t at)
 {
-    struct sums s;
+    __m256i zero = _mm256_setzero_si256();
+    struct sums a = {zero, zero}, b = a, c = a, d = a;
 
-    for (int k = 0; k < 4; k++)
-        s.high[k] = s.low[k] = _mm256_setzero_si256();
-    for (int t = 0; t < taps; t += 4, weights += 4) {
-        add_rows(&s, from[t] + at, from[t + 1] + at, weights[0], weights[2]);
-        add_rows(&s, from[t + 2] + at, from[t + 3] + at, weights[1], weights[3]);
+    for (int t = 0; t < taps; t += 2) {
+        const int32_t *w = weights + t / 4 * 4 + t / 2 % 2;
+        __m256i row0 = _mm256_loadu_si256((const __m256i *)(from[t] + at));
+        __m256i row1 = _mm256_loadu_si256((const __m256i *)(from[t + 1] + at));
+        __m256i front = _mm256_unpacklo_epi8(row0, row1);
+        __m256i back = _mm256_unpackhi_epi8(row0, row1);
+
+        add(&a, _mm256_unpacklo_epi8(front, zero), w[0], w[2]);
+        add(&b, _mm256_unpackhi_epi8(front, zero), w[0], w[2]);
+        add(&c, _mm256_unpacklo_epi8(back, zero), w[0], w[2]);
+        add(&d, _mm256_unpackhi_epi8(back, zero), w[0], w[2]);
     }
-    for (int k = 0; k < 4; k++)
-        s.high[k] = finish(s.high[k], s.low[k]);
-    __m256i bytes = _mm256_packus_epi16(_mm256_packs_epi32(s.high[0], s.high[1]),
-                                        _mm256_packs_epi32(s.high[2], s.high[3]));
-    _mm256_storeu_si256((__m256i *)(to + at), bytes);
+    __m256i front = _mm256_packs_epi32(finish(a.high, a.low), finish(b.high, b.low));
+    __m256i back = _mm256_packs_epi32(finish(c.high, c.low), finish(d.high, d.low));
+    _mm256_storeu_si256((__m256i *)(to + at), _mm256_packus_epi16(front, back));
 }
 
 /* Rows shorter than a vector, from packed weights. */

@@ -17,9 +17,9 @@ static void pack(int32_t *weights, size_t groups)
         int8_t digits[16] = {0};
         for (int t = 0; t < 4; t++) {
             digits[t] = (int8_t)(weights[t] & 0xff);
-            int32_t rest = (weights[t] - digits[t]) / 256;
+            int32_t rest = (weights[t] - digits[t]) >> 8;
             digits[4 + t] = (int8_t)(rest & 0xff);
-            digits[8 + t] = (int8_t)((rest - digits[4 + t]) / 256);
+            digits[8 + t] = (int8_t)((rest - digits[4 + t]) >> 8);
         }
         memcpy(weights, digits, sizeof digits);
     }
@@ -41,7 +41,8 @@ static __m256i two_rows(const uint8_t *a, const uint8_t *b)
 }
 
 /* Output pixel i: lanes red, green, blue, nothing of each of the four rows. */
-VNNI static __m512i pixel(const struct resample_axis *axis, int i, const uint8_t *const from[4])
+VNNI static inline __m512i pixel(const struct resample_axis *axis, int i,
+                                 const uint8_t *const from[4])
 {
     const __m512i apart = _mm512_broadcast_i32x4(
         _mm_setr_epi8(0, 3, 6, 9, 1, 4, 7, 10, 2, 5, 8, 11, -1, -1, -1, -1));
@@ -82,14 +83,25 @@ VNNI static void across(const struct resample_axis *axis, uint8_t *const to[RESA
     }
 }
 
-/* 64 bytes of the row, or as many as the mask says. */
-VNNI static void down64(uint8_t *to, const uint8_t *const *from, const int32_t *weights,
-                        int taps, size_t at, __mmask64 mask)
-{
-    __m512i d0[4], d1[4], d2[4];
+struct sums {
+    __m512i d0, d1, d2;
+};
 
-    for (int k = 0; k < 4; k++)
-        d0[k] = d1[k] = d2[k] = _mm512_setzero_si512();
+VNNI static inline void add(struct sums *s, __m512i fours, const int32_t *weights)
+{
+    s->d0 = _mm512_dpbusd_epi32(s->d0, fours, _mm512_set1_epi32(weights[0]));
+    s->d1 = _mm512_dpbusd_epi32(s->d1, fours, _mm512_set1_epi32(weights[1]));
+    s->d2 = _mm512_dpbusd_epi32(s->d2, fours, _mm512_set1_epi32(weights[2]));
+}
+
+/* 64 bytes of the row, or as many as the mask says. Sums a to d are of bytes 0-3, 4-7, 8-11
+ * and 12-15 of each 16. */
+VNNI static inline void down64(uint8_t *to, const uint8_t *const *from, const int32_t *weights,
+                               int taps, size_t at, __mmask64 mask)
+{
+    struct sums a = {_mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512()};
+    struct sums b = a, c = a, d = a;
+
     for (int t = 0; t < taps; t += 4, weights += 4) {
         __m512i row0 = _mm512_maskz_loadu_epi8(mask, from[t] + at);
         __m512i row1 = _mm512_maskz_loadu_epi8(mask, from[t + 1] + at);
@@ -99,25 +111,19 @@ VNNI static void down64(uint8_t *to, const uint8_t *const *from, const int32_t *
         __m512i front23 = _mm512_unpacklo_epi8(row2, row3);
         __m512i back01 = _mm512_unpackhi_epi8(row0, row1);
         __m512i back23 = _mm512_unpackhi_epi8(row2, row3);
-        __m512i fours[4] = {
-            _mm512_unpacklo_epi16(front01, front23), _mm512_unpackhi_epi16(front01, front23),
-            _mm512_unpacklo_epi16(back01, back23), _mm512_unpackhi_epi16(back01, back23)};
 
-        for (int k = 0; k < 4; k++) {
-            d0[k] = _mm512_dpbusd_epi32(d0[k], fours[k], _mm512_set1_epi32(weights[0]));
-            d1[k] = _mm512_dpbusd_epi32(d1[k], fours[k], _mm512_set1_epi32(weights[1]));
-            d2[k] = _mm512_dpbusd_epi32(d2[k], fours[k], _mm512_set1_epi32(weights[2]));
-        }
+        add(&a, _mm512_unpacklo_epi16(front01, front23), weights);
+        add(&b, _mm512_unpackhi_epi16(front01, front23), weights);
+        add(&c, _mm512_unpacklo_epi16(back01, back23), weights);
+        add(&d, _mm512_unpackhi_epi16(back01, back23), weights);
     }
-    for (int k = 0; k < 4; k++)
-        d0[k] = finish(d0[k], d1[k], d2[k]);
-    __m512i bytes =
-        _mm512_packus_epi16(_mm512_packs_epi32(d0[0], d0[1]), _mm512_packs_epi32(d0[2], d0[3]));
-    _mm512_mask_storeu_epi8(to + at, mask, bytes);
+    __m512i front = _mm512_packs_epi32(finish(a.d0, a.d1, a.d2), finish(b.d0, b.d1, b.d2));
+    __m512i back = _mm512_packs_epi32(finish(c.d0, c.d1, c.d2), finish(d.d0, d.d1, d.d2));
+    _mm512_mask_storeu_epi8(to + at, mask, _mm512_packus_epi16(front, back));
 }
 
-static void down(uint8_t *to, const uint8_t *const *from, const int32_t *weights, int taps,
-                 size_t bytes)
+VNNI static void down(uint8_t *to, const uint8_t *const *from, const int32_t *weights, int taps,
+                      size_t bytes)
 {
     size_t at = 0;
 
