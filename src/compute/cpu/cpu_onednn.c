@@ -82,12 +82,3 @@ dnnl_status_t dn_append_gelu(dnnl_post_ops_t ops)
     return dnnl_post_ops_append_eltwise(ops, 1, dnnl_eltwise_gelu_erf, 0, 0);
 #endif
 }
-
-dnnl_status_t dn_append_sum(dnnl_post_ops_t ops)
-{
-#if DNNL_VERSION_MAJOR >= 3
-    return dnnl_post_ops_append_sum(ops, 1, 0, dnnl_data_type_undef);
-#else
-    return dnnl_post_ops_append_sum(ops, 1);
-#endif
-}

@@ -30,6 +30,8 @@ struct kernels {
     void (*swiglu)(float *y, const float *gate, const float *value, size_t n);
     /* y = x + add */
     void (*add)(float *y, const float *x, const float *add, size_t n);
+    /* y = add + scale * x; either may be NULL */
+    void (*scale_add)(float *y, const float *x, const float *scale, const float *add, size_t n);
     /* y [cols] = mean of `rows` rows of x, summed in blocks to keep the digits */
     void (*mean_rows)(float *y, const float *x, ptrdiff_t stride, int rows, int cols);
 

@@ -3,6 +3,8 @@
 
 #define LANES 8
 #define FMA(a, b, c) ((vf)_mm256_fmadd_ps((__m256)(a), (__m256)(b), (__m256)(c)))
+#define MIN(a, b) ((vf)_mm256_min_ps((__m256)(a), (__m256)(b)))
+#define MAX(a, b) ((vf)_mm256_max_ps((__m256)(a), (__m256)(b)))
 #include "compute/cpu/kernels_template.h"
 
 #include "base/half.h"

@@ -2,6 +2,8 @@
  * the processor has, down to plain C. */
 #define LANES 4
 #define FMA(a, b, c) ((a) * (b) + (c))
+#define MIN(a, b) pick((vu)((a) < (b)), a, b)
+#define MAX(a, b) pick((vu)((a) > (b)), a, b)
 #include "compute/cpu/kernels_template.h"
 
 #include "base/half.h"

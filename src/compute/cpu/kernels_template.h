@@ -1,7 +1,8 @@
 /*
  * The kernels of kernels.h in vectors of LANES floats, included once for each instruction set.
- * The including file defines LANES and FMA(a, b, c) = a * b + c (fused where there is such an
- * instruction; nothing here needs it to be), and then calls fill_table.
+ * The including file defines LANES, FMA(a, b, c) = a * b + c (fused where there is such an
+ * instruction; nothing here needs it to be), MIN(a, b) = a < b ? a : b and MAX(a, b) likewise
+ * (so b where one of them is NaN), and then calls fill_table.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -56,13 +57,13 @@ static inline vf magnitude(vf x)
 
 static inline float lane_sum(vf v)
 {
-    float lanes[LANES];
+    typedef float quad __attribute__((vector_size(16)));
+    quad quads[LANES / 4];
 
-    memcpy(lanes, &v, sizeof v);
-    for (int half = LANES / 2; half > 0; half /= 2)
-        for (int i = 0; i < half; i++)
-            lanes[i] += lanes[i + half];
-    return lanes[0];
+    memcpy(quads, &v, sizeof v);
+    for (int i = 1; i < LANES / 4; i++)
+        quads[0] += quads[i];
+    return (quads[0][0] + quads[0][2]) + (quads[0][1] + quads[0][3]);
 }
 
 /*
@@ -73,6 +74,7 @@ static inline float lane_sum(vf v)
 static inline vf exp_negative(vf x, vf small)
 {
     const float round = 0x1.8p23F; /* adding it leaves an integer in the lowest bits */
+    x = MAX(splat(-88.03F), x);    /* n = -127, whose power below is 0; NaN stays */
     vf shifted = FMA(x, splat(1.44269504F), splat(round));
     vf n = shifted - round;
     vf r = FMA(n, splat(-0.693359375F), x);
@@ -85,8 +87,8 @@ static inline vf exp_negative(vf x, vf small)
     p = FMA(p, r, splat(5.0000001201e-1F));
     p = FMA(p, r * r, r) + 1.0F;
 
-    vf power = (vf)((((vu)shifted - 0x4b400000U) + 127U) << 23); /* 2^n */
-    return pick((vu)(x < -87.3F), splat(0), p * power);
+    vf power = (vf)(((vu)shifted - (0x4b400000U - 127U)) << 23); /* 2^n */
+    return p * power;
 }
 
 /*
@@ -99,7 +101,7 @@ static inline vf exp_negative(vf x, vf small)
 static inline vf gelu_of(vf x)
 {
     vf a = magnitude(x);
-    a = pick((vu)(a > 15.0F), splat(15), a); /* Phi(-15) is 0; NaN stays */
+    a = MIN(splat(15), a); /* Phi(-15) is 0; NaN stays */
     vf t = 1.0F / FMA(a, splat(0.375F), splat(1));
     vf s = a * 0.375F * t;
     vf p = FMA(s, splat(-0.0216216865F), splat(0.0568018387F));
@@ -115,8 +117,7 @@ static inline vf gelu_of(vf x)
 
     vf high = (vf)((vu)a & 0xfffff000U); /* 12 bits: the square is exact */
     vf e = exp_negative(-0.5F * high * high, -0.5F * (a - high) * (a + high));
-    vf positive = pick((vu)(x > 0.0F), x, splat(0));
-    return positive - a * (p * e);
+    return FMA(-a, p * e, MAX(x, splat(0)));
 }
 
 static void gelu(float *y, const float *x, size_t n)
@@ -158,32 +159,49 @@ static void add_run(float *y, const float *x, const float *add, size_t n)
         store_part(y + i, load_part(x + i, n - i) + load_part(add + i, n - i), n - i);
 }
 
+static void scale_add(float *y, const float *x, const float *scale, const float *add, size_t n)
+{
+    size_t i = 0;
+
+    for (; i + LANES <= n; i += LANES)
+        store(y + i, FMA(load(x + i), scale ? load(scale + i) : splat(1),
+                         add ? load(add + i) : splat(0)));
+    if (i < n)
+        store_part(y + i,
+                   FMA(load_part(x + i, n - i), scale ? load_part(scale + i, n - i) : splat(1),
+                       add ? load_part(add + i, n - i) : splat(0)),
+                   n - i);
+}
+
 /* The second pass also sums the deviations: what they do not add up to zero corrects the
  * mean and the variance for the rounding of the first. */
 static void moments(const float *x, size_t n, float *mean, float *variance)
 {
-    vf sums[2] = {{0}}, squares[2] = {{0}};
-    size_t i, whole = n / (2 * LANES) * (2 * LANES);
+    vf sums[4] = {{0}}, squares[4] = {{0}};
+    size_t i, whole = n / (4 * LANES) * (4 * LANES);
 
-    for (i = 0; i < whole; i += 2 * LANES) {
-        sums[0] += load(x + i);
-        sums[1] += load(x + i + LANES);
+    for (i = 0; i < whole; i += 4 * LANES) {
+#pragma GCC unroll 4 /* or the sums would live in memory */
+        for (int j = 0; j < 4; j++)
+            sums[j] += load(x + i + j * LANES);
     }
-    float sum = lane_sum(sums[0] + sums[1]);
+    float sum = lane_sum((sums[0] + sums[1]) + (sums[2] + sums[3]));
     for (; i < n; i++)
         sum += x[i];
     float middle = sum / (float)n;
 
-    sums[0] = sums[1] = splat(0);
-    for (i = 0; i < whole; i += 2 * LANES) {
-        vf a = load(x + i) - middle, b = load(x + i + LANES) - middle;
-        sums[0] += a;
-        sums[1] += b;
-        squares[0] = FMA(a, a, squares[0]);
-        squares[1] = FMA(b, b, squares[1]);
+    for (int j = 0; j < 4; j++)
+        sums[j] = splat(0);
+    for (i = 0; i < whole; i += 4 * LANES) {
+#pragma GCC unroll 4
+        for (int j = 0; j < 4; j++) {
+            vf d = load(x + i + j * LANES) - middle;
+            sums[j] += d;
+            squares[j] = FMA(d, d, squares[j]);
+        }
     }
-    float rest = lane_sum(sums[0] + sums[1]);
-    float square = lane_sum(squares[0] + squares[1]);
+    float rest = lane_sum((sums[0] + sums[1]) + (sums[2] + sums[3]));
+    float square = lane_sum((squares[0] + squares[1]) + (squares[2] + squares[3]));
     for (; i < n; i++) {
         float d = x[i] - middle;
         rest += d;
@@ -313,6 +331,7 @@ static void fill_table(struct kernels *table, enum dn_isa isa)
     table->gelu = gelu;
     table->swiglu = swiglu;
     table->add = add_run;
+    table->scale_add = scale_add;
     table->mean_rows = mean_rows;
     table->bf16_to_f32 = bf16_to_f32;
     table->f32_to_bf16 = f32_to_bf16;
