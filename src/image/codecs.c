@@ -14,13 +14,9 @@ bool dn_image_codec(int index, char key[64], char value[256])
     switch (index) {
     case 0:
         snprintf(key, 64, "jpeg");
-#ifdef LIBJPEG_TURBO_VERSION_NUMBER
         snprintf(value, 256, "libjpeg-turbo %d.%d.%d", LIBJPEG_TURBO_VERSION_NUMBER / 1000000,
                  LIBJPEG_TURBO_VERSION_NUMBER / 1000 % 1000,
                  LIBJPEG_TURBO_VERSION_NUMBER % 1000);
-#else
-        snprintf(value, 256, "libjpeg %d", JPEG_LIB_VERSION);
-#endif
         return true;
     case 1:
         snprintf(key, 64, "png");
