@@ -112,7 +112,7 @@ static bool pop_mark(struct machine *m, const struct pickle_value **above, size_
     if (!m->mark_count)
         return fail(m, "it takes a mark where there is none");
     size_t from = m->marks[--m->mark_count];
-    *above = m->stack + from;
+    *above = m->stack ? m->stack + from : NULL;
     *count = m->depth - from;
     m->depth = from;
     return true;

@@ -165,6 +165,7 @@ TEST(machines_that_run_dry_are_refused)
 TEST(pickles_without_tensors_are_refused)
 {
     REFUSE("\x80\x02N.", "x: the pickle holds no dict of tensors");
+    REFUSE("\x80\x02(t.", "x: the pickle holds no dict of tensors");
     REFUSE("\x80\x02}X\x01\0\0\0xK\x01s.", "x: the pickle holds no dict of tensors");
 }
 
