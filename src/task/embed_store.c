@@ -202,10 +202,15 @@ static void sync_folder(const char *path)
     free(folder);
 }
 
-static void remove_all(struct embed_store *store)
+static void remove_parts(const struct embed_store *store)
 {
     for (int i = 0; i < store->files; i++)
         unlink(store->paths[i]);
+}
+
+static void remove_all(const struct embed_store *store)
+{
+    remove_parts(store);
     unlink(store->journal_path);
 }
 
@@ -344,8 +349,7 @@ static bool open_locked(struct embed_store *store, const struct embed_store_opti
     bool empty = true;
 
     if (options->fresh) {
-        for (int i = 0; i < store->files; i++)
-            unlink(store->paths[i]);
+        remove_parts(store);
         if (ftruncate(store->journal, 0) != 0)
             return fail_write(store, err);
     }
@@ -356,6 +360,7 @@ static bool open_locked(struct embed_store *store, const struct embed_store_opti
     if (!empty || store->finished)
         return true;
     close_parts(store);
+    remove_parts(store); /* first: parts without a journal would be somebody's work */
     *batch = *batch ? *batch : default_batch;
     if (begin(store, options, *batch, err) && open_parts(store, O_CREAT | O_TRUNC, err))
         return true;

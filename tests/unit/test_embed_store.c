@@ -156,8 +156,10 @@ static void work(const char *output)
     struct embed_store store;
     int batch = 0;
 
-    if (!dn_embed_store_open(&store, &options, &batch, BATCH, &err))
+    if (!dn_embed_store_open(&store, &options, &batch, BATCH, &err)) {
+        fprintf(stderr, "%s\n", err.message);
         _exit(3);
+    }
     while (!store.finished && store.now.next < PICTURES) {
         int64_t stop = store.now.next + BATCH;
         if (!go_on(&store, stop < PICTURES ? stop : PICTURES, &err))
