@@ -29,11 +29,16 @@ static void set_square(struct dino_view *view, int resize, int crop, int size)
 }
 
 /* (v f - mean) / std with v in 0..255 is (v/255 - mean/(255 f)) / (std/(255 f)). */
-static void set_scaling(struct dino_view *view, const struct hf_preprocessor *p)
+static bool set_scaling(struct dino_view *view, const struct hf_preprocessor *p,
+                        struct dino_error *err)
 {
     double factor = (p->rescale ? p->rescale_factor : 1.0) * 255;
     bool usual = fabs(factor - 1) < 1e-6;
 
+    if (!(factor > 0))
+        return dn_fail(err, DINO_EFORMAT,
+                       "preprocessor_config.json: rescale_factor %g, wanted above 0",
+                       p->rescale_factor);
     for (int c = 0; c < 3; c++) {
         view->mean[c] = p->normalize ? p->mean[c] : 0;
         view->std[c] = p->normalize ? p->std[c] : 1;
@@ -41,7 +46,12 @@ static void set_scaling(struct dino_view *view, const struct hf_preprocessor *p)
             view->mean[c] = (float)(view->mean[c] / factor);
             view->std[c] = (float)(view->std[c] / factor);
         }
+        if (!(view->std[c] > 0))
+            return dn_fail(err, DINO_EFORMAT,
+                           "preprocessor_config.json: std %g of channel %d, wanted above 0",
+                           (double)view->std[c], c);
     }
+    return true;
 }
 
 static bool set_filter(struct dino_view *view, int resample, struct dino_error *err)
@@ -84,12 +94,8 @@ bool dn_view_from_preprocessor(struct dino_view *view, const struct hf_preproces
         v.resize_width = v.resize_height = 0;
         v.crop_width = v.crop_height = size;
     }
-    set_scaling(&v, p);
-    for (int c = 0; c < 3; c++)
-        if (!(v.std[c] > 0))
-            return dn_fail(err, DINO_EFORMAT,
-                           "preprocessor_config.json: std %g of channel %d, wanted above 0",
-                           (double)v.std[c], c);
+    if (!set_scaling(&v, p, err))
+        return false;
     *view = v;
     return true;
 }
@@ -104,8 +110,8 @@ bool dino_view_named(struct dino_view *view, const char *name, int size,
         return dn_fail(err, DINO_EARG, "size %d, wanted 1 to %d pixels", size, MOST_SIZE);
     memcpy(v.mean, imagenet_mean, sizeof v.mean);
     memcpy(v.std, imagenet_std, sizeof v.std);
-    if (preprocessor)
-        set_scaling(&v, preprocessor);
+    if (preprocessor && !set_scaling(&v, preprocessor, err))
+        return false;
     if (strcmp(name, "classify") == 0) {
         set_square(&v, 256, 224, size);
     } else if (strcmp(name, "pca") == 0) {

@@ -286,6 +286,8 @@ TEST(a_preprocessor_that_cannot_be_followed_is_refused)
                                 .shortest_edge = 256,
                                 .resample = 1,
                                 .normalize = true,
+                                .rescale = true,
+                                .rescale_factor = 1 / 255.0,
                                 .std = {1, 1, 0}};
     struct dino_view view = named("hf", 0);
     struct dino_error err = {0};
@@ -295,6 +297,9 @@ TEST(a_preprocessor_that_cannot_be_followed_is_refused)
     p.resample = 3;
     CHECK(!dn_view_from_preprocessor(&view, &p, 0, &err));
     CHECK(err.code == DINO_EFORMAT && strstr(err.message, "std 0 of channel 2"));
+    p.rescale_factor = 0;
+    CHECK(!dn_view_from_preprocessor(&view, &p, 0, &err));
+    CHECK(err.code == DINO_EFORMAT && strstr(err.message, "rescale_factor 0"));
     CHECK(view.resize == 256 && view.crop_width == 224); /* untouched */
 }
 
