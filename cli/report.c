@@ -164,7 +164,7 @@ static void draw(struct report *report, const struct dino_progress *progress, do
         dn_count_text(progress->total, total);
     }
     dn_report_clear(report);
-    fprintf(stderr, "%s  %s", progress->stage ? progress->stage : report->command, done);
+    fprintf(stderr, "%s  %s", report->stage, done);
     if (progress->total > 0)
         fprintf(stderr, " of %s  %d%%", total,
                 (int)(100.0 * (double)progress->done / (double)progress->total));
@@ -187,10 +187,10 @@ bool dn_report_progress(void *context, const struct dino_progress *progress)
 {
     struct report *report = context;
     double now = dn_seconds();
-    bool same = report->stage && progress->stage && strcmp(report->stage, progress->stage) == 0;
+    const char *stage = progress->stage ? progress->stage : report->command;
 
-    if (!same) {
-        report->stage = progress->stage ? progress->stage : report->command;
+    if (strncmp(report->stage, stage, sizeof report->stage - 1) != 0) {
+        snprintf(report->stage, sizeof report->stage, "%s", stage);
         report->first = progress->done;
         report->began = now;
         report->drawn_at = 0;

@@ -16,7 +16,7 @@ struct report {
     bool bytes;          /* progress counts bytes */
     bool drawn;          /* a progress line stands on the screen */
     double drawn_at;     /* seconds, monotonic */
-    const char *stage;   /* of the progress below */
+    char stage[64];      /* of the progress below; a copy, its owner may be gone */
     int64_t first;       /* what was done when it began; not counted in the rate */
     double began;
     int write_error; /* errno of the first write to stdout that failed */
