@@ -128,6 +128,20 @@ bool dn_parse_int(const char *text, int64_t low, int64_t high, int64_t *value)
     return true;
 }
 
+double dn_shortest_double(float value)
+{
+    double shortest = (double)value;
+    char text[32];
+
+    for (int digits = 1; digits <= 9; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, (double)value);
+        shortest = strtod(text, NULL);
+        if ((float)shortest == value)
+            break;
+    }
+    return shortest;
+}
+
 char *dn_path_join(const char *dir, const char *name, struct dino_error *err)
 {
     if (!*dir || *name == '/')

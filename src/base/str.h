@@ -28,6 +28,9 @@ bool dn_ends_with(const char *text, const char *suffix);
 /* A whole decimal number in [low, high], nothing behind it. */
 bool dn_parse_int(const char *text, int64_t low, int64_t high, int64_t *value);
 
+/* The double that is written shortest and is this float: 0.485, not 0.48500001430511475. */
+double dn_shortest_double(float value);
+
 /* dir + "/" + name, heap; an absolute name or an empty dir gives name alone. */
 char *dn_path_join(const char *dir, const char *name, struct dino_error *err);
 /* The part behind the last slash. */

@@ -4,6 +4,8 @@
 #include <jansson.h>
 #include <stdio.h>
 
+#include "base/str.h"
+
 /* What transformers computes from hidden_size and mlp_ratio. */
 static int hidden_of(const struct vit_config *config, double ratio)
 {
@@ -41,21 +43,6 @@ bool dn_convert_fits_hf(const struct convert *c, struct dino_error *err)
             "%s: the head takes %d class tokens, Hugging Face's classifier takes one",
             c->head_file.path ? c->head_file.path : path, c->head_layers);
     return true;
-}
-
-/* The double that is written shortest and is this float. */
-static double tidy(float value)
-{
-    char text[32];
-    double tidied = (double)value;
-
-    for (int digits = 1; digits <= 9; digits++) {
-        snprintf(text, sizeof text, "%.*g", digits, (double)value);
-        tidied = strtod(text, NULL);
-        if ((float)tidied == value)
-            break;
-    }
-    return tidied;
 }
 
 static json_t *size_json(int rows, int cols, int patch)
@@ -119,7 +106,7 @@ static json_t *config_json(const struct convert *c)
         "num_hidden_layers", v->depth, "num_attention_heads", v->heads, "mlp_ratio", mlp_ratio,
         "use_swiglu_ffn", v->ffn == DINO_FFN_SWIGLU, "image_size",
         size_json(v->grid_rows, v->grid_cols, v->patch), "patch_size", v->patch, "num_channels",
-        v->channels, "hidden_act", "gelu", "layer_norm_eps", tidy(v->norm_eps),
+        v->channels, "hidden_act", "gelu", "layer_norm_eps", dn_shortest_double(v->norm_eps),
         "layerscale_value", 1.0, "qkv_bias", v->qkv_bias, "hidden_dropout_prob", 0.0,
         "attention_probs_dropout_prob", 0.0, "drop_path_rate", 0.0, "initializer_range", 0.02,
         "use_mask_token", 1, "apply_layernorm", 1, "reshape_hidden_states", 1, "torch_dtype",

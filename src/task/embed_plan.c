@@ -134,10 +134,10 @@ static json_t *model_json(const struct dino_model_info *info)
         info->heads, "hidden", info->hidden, "patch", info->patch, "channels", info->channels,
         "registers", info->registers, "grid", info->grid_rows, info->grid_cols, "ffn",
         ffns[info->ffn], "positions", positions[info->positions], "norm_eps",
-        (double)info->norm_eps, "parameters", (json_int_t)info->parameters, "stored",
-        dino_dtype_name(info->stored), "dtype", dino_dtype_name(info->dtype), "device",
-        info->device ? info->device : "", "file_bytes", (json_int_t)file.st_size, "file_time",
-        (json_int_t)file.st_mtime);
+        dn_shortest_double(info->norm_eps), "parameters", (json_int_t)info->parameters,
+        "stored", dino_dtype_name(info->stored), "dtype", dino_dtype_name(info->dtype),
+        "device", info->device ? info->device : "", "file_bytes", (json_int_t)file.st_size,
+        "file_time", (json_int_t)file.st_mtime);
 }
 
 static json_t *view_json(const struct dino_view *v)
@@ -148,8 +148,9 @@ static json_t *view_json(const struct dino_view *v)
                      v->filter == DINO_BICUBIC ? "bicubic" : "bilinear", "crop_rounding",
                      v->rounding == DINO_ROUND_HALF_EVEN ? "half even" : "floor", "fit",
                      v->fit == DINO_FIT_CROP ? "crop" : "pad", "patch", v->patch, "mean",
-                     (double)v->mean[0], (double)v->mean[1], (double)v->mean[2], "std",
-                     (double)v->std[0], (double)v->std[1], (double)v->std[2]);
+                     dn_shortest_double(v->mean[0]), dn_shortest_double(v->mean[1]),
+                     dn_shortest_double(v->mean[2]), "std", dn_shortest_double(v->std[0]),
+                     dn_shortest_double(v->std[1]), dn_shortest_double(v->std[2]));
 }
 
 static json_t *decode_json(const struct dino_decode_options *d)

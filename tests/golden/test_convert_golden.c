@@ -118,7 +118,7 @@ static void round_trip(const char *classifier, const char *stem)
     CHECK_OK(dino_convert(in_scratch(backbone), in_scratch(folder), &options, &err), err);
     check_same(in_scratch(folder), testing_golden(classifier));
     snprintf(from, sizeof from, "%s/config.json", classifier);
-    strcat(folder, "/config.json");
+    snprintf(folder, sizeof folder, "%s_again/config.json", stem);
     check_labels(in_scratch(folder), testing_golden(from));
 }
 

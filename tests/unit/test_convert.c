@@ -281,7 +281,8 @@ TEST(any_hidden_width_that_a_ratio_can_give_comes_back)
         snprintf(name, sizeof name, "ratio-%d", hidden);
         const char *folder = in_scratch(name);
         CHECK_OK(dino_convert(make_pth(&config, 1), folder, &options, &err), err);
-        json_t *json = json_load_file(in_scratch(strcat(name, "/config.json")), 0, NULL);
+        snprintf(name, sizeof name, "ratio-%d/config.json", hidden);
+        json_t *json = json_load_file(in_scratch(name), 0, NULL);
         CHECK(json);
         double ratio = json_number_value(json_object_get(json, "mlp_ratio"));
         CHECK((int)(config.dim * ratio) == hidden);

@@ -125,8 +125,8 @@ static void kill_until_done(const char *extension)
     }
     CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0 && kills > 1);
     check_equal_files(whole, killed);
-    strcat(whole, ".json");
-    strcat(killed, ".json");
+    snprintf(whole, sizeof whole, "%s%s.json", in_scratch("whole"), extension);
+    snprintf(killed, sizeof killed, "%s%s.json", in_scratch("killed"), extension);
     check_equal_files(whole, killed);
 }
 

@@ -134,3 +134,14 @@ TEST(the_base_of_a_path_is_what_follows_the_last_slash)
     assert_string_equal(dn_path_base("c.jpg"), "c.jpg");
     assert_string_equal(dn_path_base("a/"), "");
 }
+
+TEST(a_float_is_written_as_the_shortest_double)
+{
+    CHECK(dn_shortest_double(0.485F) == 0.485);
+    CHECK(dn_shortest_double(1e-6F) == 1e-6);
+    CHECK(dn_shortest_double(-3) == -3);
+    for (int i = 1; i < 1000; i++) {
+        float value = (float)i / 997;
+        CHECK((float)dn_shortest_double(value) == value);
+    }
+}
