@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/str.h"
+#include "base/words.h"
 #include "download.h"
 #include "hub.h"
 #include "sha256_sum.h"

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/words.h"
 
 extern const struct command dn_cmd_embed, dn_cmd_pca, dn_cmd_classify, dn_cmd_info,
     dn_cmd_convert, dn_cmd_get, dn_cmd_doctor, dn_cmd_bench, dn_cmd_help, dn_cmd_version;

@@ -53,9 +53,4 @@ void dn_option_spelling(const struct option *row, char *text, size_t room);
 /* Is the flag on unless --no-name is given? */
 bool dn_option_default_on(const struct option *row);
 
-/* Edits (insert, delete, replace, swap neighbours) that turn a into b. */
-int dn_word_distance(const char *a, const char *b);
-/* Is `known` so near to `word` that it may be meant? Smaller is nearer; -1: no. */
-int dn_word_near(const char *word, const char *known);
-
 #endif
