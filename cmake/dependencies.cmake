@@ -10,15 +10,16 @@ pkg_check_modules(WEBP REQUIRED IMPORTED_TARGET libwebp libwebpdemux)
 pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
 pkg_check_modules(MINIZIP REQUIRED IMPORTED_TARGET minizip)
 pkg_check_modules(ARCHIVE REQUIRED IMPORTED_TARGET libarchive)
+pkg_check_modules(YAML REQUIRED IMPORTED_TARGET yaml-0.1)
 find_package(dnnl REQUIRED) # oneDNN 2.6 and later, 3.x
 find_library(LAPACKE_LIBRARY lapacke REQUIRED)
 find_library(BLAS_LIBRARY NAMES openblas blas REQUIRED)
 
 set(DINO_LIBRARIES OpenMP::OpenMP_C Threads::Threads JPEG::JPEG PNG::PNG ZLIB::ZLIB
-    PkgConfig::WEBP PkgConfig::JANSSON PkgConfig::MINIZIP PkgConfig::ARCHIVE DNNL::dnnl ${LAPACKE_LIBRARY}
-    ${BLAS_LIBRARY} m)
+    PkgConfig::WEBP PkgConfig::JANSSON PkgConfig::MINIZIP PkgConfig::ARCHIVE PkgConfig::YAML DNNL::dnnl
+    ${LAPACKE_LIBRARY} ${BLAS_LIBRARY} m)
 set(DINO_LINK_FLAGS ${OpenMP_C_FLAGS} -pthread -ljpeg -lpng -lwebpdemux -lwebp -ljansson -lminizip
-    -lz -larchive -ldnnl -llapacke -lopenblas -lm)
+    -lz -larchive -lyaml -ldnnl -llapacke -lopenblas -lm)
 # A oneDNN outside the system's folders is named by its folder.
 get_target_property(dnnl_configurations DNNL::dnnl IMPORTED_CONFIGURATIONS)
 list(GET dnnl_configurations 0 dnnl_configuration)

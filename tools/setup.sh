@@ -7,7 +7,7 @@ set -eu
 # libdnnl-dev only recommends OpenCL's headers, but its CMake files insist on them.
 packages="gcc libc6-dev make cmake ninja-build pkg-config libdnnl-dev ocl-icd-opencl-dev
     libopenblas-dev liblapacke-dev libjpeg-dev libpng-dev zlib1g-dev libwebp-dev
-    libjansson-dev libminizip-dev libarchive-dev libcurl4-openssl-dev libcmocka-dev"
+    libjansson-dev libminizip-dev libarchive-dev libyaml-dev libcurl4-openssl-dev libcmocka-dev"
 if [ "${1:-}" = check ]; then
     packages="$packages g++ clang llvm libomp-dev clang-format-14 universal-ctags ccache git"
 fi
