@@ -138,20 +138,21 @@ static bool small_member(struct pth_writer *w, const char *name, const void *dat
            end_member(w, err);
 }
 
-/* What `fill` writes goes through here into the open member. */
+/* What `fill` writes goes through here into the open member. Failure is 0, as fopencookie
+ * demands. */
 static ssize_t member_write(void *cookie, const char *data, size_t size)
 {
     struct pth_writer *w = cookie;
 
     if (size > w->left) {
         errno = EFBIG;
-        return -1;
+        return 0;
     }
     for (size_t done = 0; done < size;) {
         size_t n = size - done < LARGEST_PIECE ? size - done : LARGEST_PIECE;
         if (zipWriteInFileInZip(w->zip, data + done, (unsigned)n) != ZIP_OK) {
             errno = w->error ? w->error : EIO;
-            return -1;
+            return 0;
         }
         done += n;
     }

@@ -1,8 +1,10 @@
 /* torch.save files: the golden ones, what PyTorch wrote in other forms, our own, cut ones. */
 #include "testing.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "base/half.h"
 #include "format/pth.h"
@@ -223,6 +225,13 @@ static bool fill_bytes(void *context, size_t index, struct output *out, struct d
     return dn_output_write(out, "0123456789", *(size_t *)context, err);
 }
 
+static bool fill_zeros(void *context, size_t index, struct output *out, struct dino_error *err)
+{
+    static const uint8_t zeros[1000000];
+    (void)index;
+    return dn_output_write(out, zeros, *(size_t *)context, err);
+}
+
 TEST(a_tensor_filled_with_too_little_or_too_much_leaves_no_file)
 {
     const struct pth_tensor tensor = {"x", DINO_F32, 1, {2}};
@@ -236,6 +245,27 @@ TEST(a_tensor_filled_with_too_little_or_too_much_leaves_no_file)
         CHECK(dn_exists(path) == ok);
         CHECK(ok || err.message[0]);
         remove(path);
+    }
+}
+
+TEST(a_full_disk_is_named_and_leaves_no_file)
+{
+    const struct rlimit tight = {2000, RLIM_INFINITY};
+    struct rlimit before;
+    char path[256];
+
+    snprintf(path, sizeof path, "%s/full.pth", testing_scratch());
+    CHECK(getrlimit(RLIMIT_FSIZE, &before) == 0);
+    signal(SIGXFSZ, SIG_IGN); /* so that writing fails, as on a full disk */
+    for (int many = 0; many < 2; many++) {
+        const struct pth_tensor tensor = {"x", DINO_U8, 1, {many ? 1000000 : 3000}};
+        size_t size = (size_t)tensor.shape[0];
+        struct dino_error err = {0};
+        CHECK(setrlimit(RLIMIT_FSIZE, &tight) == 0);
+        bool ok = dn_pth_write(path, &tensor, 1, fill_zeros, &size, &err);
+        CHECK(setrlimit(RLIMIT_FSIZE, &before) == 0);
+        CHECK(!ok && err.code == DINO_EIO && strstr(err.message, "full.pth: File too large"));
+        CHECK(!dn_exists(path));
     }
 }
 
