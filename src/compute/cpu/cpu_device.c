@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "compute/cpu/cpu_gemm.h"
 
 static void device_close(struct device *d)
 {
@@ -23,10 +24,12 @@ static struct queue *queue_new(const struct device *d, int threads, struct dino_
         return NULL;
     q->base = (struct queue){.device = d, .threads = threads};
     q->device = (const struct cpu_device *)d;
-    q->matmul = dn_matmul_cache_new(q->device->matmul, err);
-    if (!q->matmul) {
-        free(q);
-        return NULL;
+    if (q->device->matmul) {
+        q->matmul = dn_matmul_cache_new(q->device->matmul, err);
+        if (!q->matmul) {
+            free(q);
+            return NULL;
+        }
     }
     return &q->base;
 }
@@ -78,6 +81,33 @@ static void transfer(struct queue *q, void *to, const void *from, size_t bytes)
     memcpy(to, from, bytes);
 }
 
+static struct weight *pack(const struct device *d, struct mat w, const float *bias,
+                           struct dino_error *err)
+{
+    const struct gemm_kernels *gemm = ((const struct cpu_device *)d)->gemm;
+
+    return gemm ? dn_gemm_pack(gemm, d->dtype, w, bias, d->threads, err)
+                : dn_cpu_pack(d, w, bias, err);
+}
+
+static void weight_free(const struct device *d, struct weight *w)
+{
+    if (((const struct cpu_device *)d)->gemm)
+        dn_gemm_weight_free(w);
+    else
+        dn_cpu_weight_free(d, w);
+}
+
+static void linear(struct queue *q, const struct op_linear *op)
+{
+    const struct gemm_kernels *gemm = dn_cpu_queue(q)->device->gemm;
+
+    if (gemm)
+        dn_gemm_linear(q, gemm, op);
+    else
+        dn_cpu_linear(q, op);
+}
+
 static const char *kernel_name(const struct device *d, const char *op)
 {
     static const char *const ours[] = {"layernorm", "swiglu",    "gelu",     "put_rows",
@@ -85,7 +115,7 @@ static const char *kernel_name(const struct device *d, const char *op)
     const struct cpu_device *cpu = (const struct cpu_device *)d;
 
     if (strcmp(op, "linear") == 0)
-        return dn_matmul_name(cpu->matmul);
+        return cpu->gemm ? dn_gemm_name(cpu->gemm) : dn_matmul_name(cpu->matmul);
     if (strcmp(op, "attend") == 0 || strcmp(op, "attention_map") == 0)
         return dn_cpu_attend_name(cpu);
     for (int i = 0; ours[i]; i++)
@@ -135,9 +165,9 @@ static const struct device_ops cpu_ops = {
     .free = memory_free,
     .upload = transfer,
     .download = transfer,
-    .pack = dn_cpu_pack,
-    .weight_free = dn_cpu_weight_free,
-    .linear = dn_cpu_linear,
+    .pack = pack,
+    .weight_free = weight_free,
+    .linear = linear,
     .attend = dn_cpu_attend,
     .attention_map = dn_cpu_attention_map,
     .layernorm = dn_cpu_layernorm,
@@ -155,8 +185,8 @@ struct device *dn_cpu_open(enum dino_dtype dtype, int threads, struct dino_error
 {
     if (dtype == DINO_AUTO)
         dtype = DINO_F32;
-    if (dtype != DINO_F32 && dtype != DINO_BF16) {
-        dn_fail(err, DINO_EUNSUPPORTED, "device cpu computes f32 or bf16, not %s",
+    if (dtype != DINO_F32 && dtype != DINO_BF16 && dtype != DINO_I8) {
+        dn_fail(err, DINO_EUNSUPPORTED, "device cpu computes f32, bf16 or int8, not %s",
                 dino_dtype_name(dtype));
         return NULL;
     }
@@ -171,8 +201,12 @@ struct device *dn_cpu_open(enum dino_dtype dtype, int threads, struct dino_error
                               .host_memory = true};
     d->features = dn_cpu_features();
     d->kernels = dn_kernels_choose(d->features.isa);
-    d->matmul = dn_matmul_open(d->features, dtype, err);
-    if (!d->matmul) {
+    d->gemm = dn_gemm_select(d->features.isa, dtype);
+    if (dtype == DINO_I8)
+        d->base.activation = d->features.isa >= DN_ISA_AVX512BF16 ? DINO_BF16 : DINO_F32;
+    else
+        d->matmul = dn_matmul_open(d->features, dtype, err);
+    if (dtype != DINO_I8 && !d->matmul) {
         free(d);
         return NULL;
     }

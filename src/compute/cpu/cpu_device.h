@@ -13,7 +13,8 @@ struct cpu_device {
     struct device base;
     struct cpu_features features;
     struct kernels kernels;
-    struct matmul_engine *matmul;
+    const struct gemm_kernels *gemm; /* our own matrix products, or NULL: oneDNN's */
+    struct matmul_engine *matmul;    /* NULL for int8 */
 };
 
 struct cpu_queue {

