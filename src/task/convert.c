@@ -82,12 +82,18 @@ static bool write_text(const char *path, const char *text, struct dino_error *er
     return ok;
 }
 
+/* One line a class, whatever the names hold. */
 static bool write_labels(const struct convert *c, const char *path, struct dino_error *err)
 {
     struct str text = {0};
+    int classes = (int)c->head_weight->shape[0];
 
-    for (int i = 0; i < c->label_count; i++) {
-        dn_str_add(&text, c->labels[i] ? c->labels[i] : "");
+    for (int i = 0; i < classes; i++) {
+        const char *label = i < c->label_count ? c->labels[i] : NULL;
+        if (!label || !*label)
+            dn_str_addf(&text, "LABEL_%d", i);
+        for (; label && *label; label++)
+            dn_str_add_bytes(&text, *label == '\n' || *label == '\r' ? " " : label, 1);
         dn_str_add(&text, "\n");
     }
     bool ok = text.failed ? dn_fail_memory(err, text.size, "labels")

@@ -3,8 +3,10 @@
 
 #include <dirent.h>
 #include <jansson.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -247,6 +249,73 @@ TEST(a_cancelled_conversion_leaves_nothing)
         CHECK(err.code == DINO_ECANCELLED && total > 30);
     }
     CHECK(!left_behind("stopped"));
+}
+
+TEST(a_full_disk_is_reported_and_leaves_nothing)
+{
+    struct vit_config config = small(DINO_FFN_MLP, 0);
+    const char *pth = make_pth(&config, 1);
+    static const char *const names[] = {"full", "full.pth", "full.safetensors"};
+    struct rlimit before, tight;
+
+    signal(SIGXFSZ, SIG_IGN);
+    CHECK(getrlimit(RLIMIT_FSIZE, &before) == 0);
+    for (int i = 0; i < 3; i++) {
+        struct dino_convert_options options = {.heads = 2};
+        struct dino_error err = {0};
+        tight = before;
+        tight.rlim_cur = 9000;
+        CHECK(setrlimit(RLIMIT_FSIZE, &tight) == 0);
+        bool done = dino_convert(pth, in_scratch(names[i]), &options, &err);
+        CHECK(setrlimit(RLIMIT_FSIZE, &before) == 0);
+        CHECK(!done && err.code == DINO_EIO && strstr(err.message, "full"));
+    }
+    CHECK(!left_behind("full"));
+}
+
+/* 3 classes over 16 + 16 values, all zero. */
+static bool fill_head(void *context, size_t index, struct output *out, struct dino_error *err)
+{
+    static const float zeros[3 * 32];
+    (void)context;
+    return dn_output_write(out, zeros, (index ? 3 : 3 * 32) * sizeof *zeros, err);
+}
+
+/* A folder with a classifier whose names are awkward, made from a converted one. */
+TEST(awkward_class_names_keep_one_line_each)
+{
+    struct vit_config config = small(DINO_FFN_MLP, 0);
+    struct dino_convert_options options = {.heads = 2};
+    struct dino_error err = {0};
+    struct pth_tensor head[2] = {
+        {.name = "weight", .dtype = DINO_F32, .dims = 2, .shape = {3, 32}},
+        {.name = "bias", .dtype = DINO_F32, .dims = 1, .shape = {3}}};
+    char *text;
+
+    const char *labels = in_scratch("awkward.txt");
+    FILE *file = fopen(labels, "w");
+    fputs("two words\ntab\there\nlast\n", file);
+    fclose(file);
+    options.head = in_scratch("awkward_head.pth");
+    options.labels = labels;
+    CHECK_OK(dn_pth_write(options.head, head, 2, fill_head, NULL, &err), err);
+    const char *folder = in_scratch("awkward");
+    CHECK_OK(dino_convert(make_pth(&config, 1), folder, &options, &err), err);
+
+    /* a line break in a name, and a name that is empty */
+    json_t *json = json_load_file(in_scratch("awkward/config.json"), 0, NULL);
+    json_t *names = json_object_get(json, "id2label");
+    json_object_set_new(names, "1", json_string("tab\nhere"));
+    json_object_set_new(names, "2", json_string(""));
+    CHECK(json_dump_file(json, in_scratch("awkward/config.json"), 0) == 0);
+    json_decref(json);
+    CHECK_OK(dino_convert(folder, in_scratch("plain.pth"), NULL, &err), err);
+    size_t size;
+    CHECK_OK(dn_read_all(in_scratch("plain_labels.txt"), 1000, (uint8_t **)&text, &size, &err),
+             err);
+    CHECK(size == strlen("two words\ntab here\nLABEL_2\n"));
+    CHECK(memcmp(text, "two words\ntab here\nLABEL_2\n", size) == 0);
+    free(text);
 }
 
 TEST(what_hugging_face_cannot_hold_is_refused)

@@ -2,8 +2,11 @@
 #include "testing.h"
 
 #include <math.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "base/rng.h"
 #include "task/pca.h"
@@ -341,6 +344,32 @@ TEST(a_spoilt_basis_file_is_refused)
     pca->first.low[0] = kept;
     pca->side = 3;
     expect_refused(pca, "side 3");
+    dino_pca_free(pca);
+    free(rows);
+}
+
+TEST(a_basis_that_cannot_be_saved_leaves_no_file)
+{
+    uint8_t object[COUNT];
+    float *rows = make_rows(object);
+    struct dino_error err = {0};
+    struct dino_pca *pca = dino_pca_fit(rows, COUNT, DIM, NULL, NULL, &err);
+    struct rlimit before, tight;
+    char path[128];
+
+    CHECK_OK(pca, err);
+    CHECK(!dino_pca_save(pca, "/nonexistent/basis.safetensors", &err));
+    CHECK(err.code == DINO_EIO);
+    snprintf(path, sizeof path, "%s/full.safetensors", testing_scratch());
+    signal(SIGXFSZ, SIG_IGN);
+    CHECK(getrlimit(RLIMIT_FSIZE, &before) == 0);
+    tight = before;
+    tight.rlim_cur = 700;
+    CHECK(setrlimit(RLIMIT_FSIZE, &tight) == 0);
+    bool saved = dino_pca_save(pca, path, &err);
+    CHECK(setrlimit(RLIMIT_FSIZE, &before) == 0);
+    CHECK(!saved && err.code == DINO_EIO && strstr(err.message, "full.safetensors"));
+    CHECK(access(path, F_OK) != 0);
     dino_pca_free(pca);
     free(rows);
 }
