@@ -131,6 +131,37 @@ TEST(the_golden_half_precision_file_is_the_plain_one_rounded)
     dn_tensors_release(&half);
 }
 
+TEST(every_golden_model_file_opens)
+{
+    static const struct {
+        const char *name;
+        size_t count;
+        const char *tensor;
+    } files[] = {
+        {"tiny_t2.pth", 64, "register_tokens"},
+        {"tiny_t3.pth", 63, "blocks.3.3.mlp.w12.weight"},
+        {"tiny_t1_linear_head.pth", 2, "weight"},
+        {"tiny_t1_linear4_head.pth", 2, "bias"},
+        {"depth_tiny_t1_linear_head.pth", 2, "state_dict.decode_head.conv_depth.weight"},
+        {"depth_tiny_t1_linear4_head.pth", 2, "state_dict.decode_head.conv_depth.bias"},
+        {"depth_tiny_t1_dpt_head.pth", 56, "state_dict.decode_head.conv_depth.head.0.weight"},
+        {"seg_tiny_t1_linear_head.pth", 7, "state_dict.decode_head.bn.running_mean"},
+        {"seg_tiny_t1_ms_head.pth", 7, "state_dict.decode_head.conv_seg.weight"},
+        {"tiny_t2_hf", 80, "embeddings.register_tokens"},
+        {"tiny_t3_hf", 79, "layernorm.weight"},
+        {"tiny_cls_hf", 81, "classifier.weight"},
+        {"tiny_cls_reg_hf", 82, "dinov2_with_registers.embeddings.register_tokens"},
+    };
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        struct tensors t;
+        open_file(&t, testing_golden(files[i].name));
+        assert_int_equal(t.count, files[i].count);
+        if (!dn_tensors_find(&t, files[i].tensor))
+            fail_msg("%s: no %s", files[i].name, files[i].tensor);
+        dn_tensors_release(&t);
+    }
+}
+
 /* Part `part` (of 3) of the rows of `whole` in the official file is `name` in the other. */
 static void check_third(const struct tensors *official, const char *whole, int part,
                         const struct tensors *hf, const char *name)
