@@ -1,5 +1,6 @@
 # Verbs only: the build itself is CMakeLists.txt, its variants CMakePresets.json.
 PREFIX ?= /usr/local
+TIME ?= 60
 launcher := $(if $(shell command -v ccache),-DCMAKE_C_COMPILER_LAUNCHER=ccache)
 
 .PHONY: all setup demo test check bench fuzz fmt measure install clean help
@@ -26,10 +27,10 @@ check: all # style, rooms, sizes, sanitizers: what must hold before a change lan
 bench: all # measure this machine
 	@build/dino bench --arch vits14
 
-fuzz: # every fuzz target, SECONDS each (default 60)
+fuzz: # every fuzz target, TIME seconds each (default 60)
 	@sh tools/setup.sh check
 	@cmake --preset fuzz $(launcher) >/dev/null && cmake --build --preset fuzz
-	@sh tools/fuzz.sh build-fuzz $${SECONDS:-60}
+	@sh tools/fuzz.sh build-fuzz $(TIME)
 
 fmt: # clang-format every C file
 	@sh tools/check_style.sh --fix
