@@ -1,0 +1,123 @@
+/*
+ * Presets. The values for small data are first guesses (smaller heads, smaller crops, many
+ * epochs) and are to be tuned by measurement; every run writes down what it used. The others
+ * are the published configurations.
+ */
+#include "train/train_config.h"
+
+static const char *const vitt14_small_data[] = {
+    "student.arch=vit_small",
+    "student.embed_dim=192",
+    "student.num_heads=3",
+    "student.patch_size=14",
+    "student.num_register_tokens=4",
+    "student.interpolate_antialias=true",
+    "student.interpolate_offset=0.0",
+    "student.drop_path_rate=0.0",
+    "dino.head_n_prototypes=4096",
+    "dino.head_bottleneck_dim=128",
+    "dino.head_hidden_dim=512",
+    "ibot.head_n_prototypes=4096",
+    "train.centering=sinkhorn_knopp",
+    "train.batch_size_per_gpu=64",
+    "train.OFFICIAL_EPOCH_LENGTH=0",
+    "teacher.warmup_teacher_temp_epochs=30",
+    "teacher.momentum_teacher=0.99",
+    "optim.epochs=200",
+    "optim.warmup_epochs=10",
+    "optim.base_lr=0.004",
+    "crops.global_crops_size=98",
+    "crops.local_crops_size=42",
+    "crops.local_crops_number=6",
+    NULL,
+};
+
+static const char *const vits14_small_data[] = {
+    "student.arch=vit_small",
+    "student.patch_size=14",
+    "student.num_register_tokens=4",
+    "student.interpolate_antialias=true",
+    "student.interpolate_offset=0.0",
+    "student.drop_path_rate=0.1",
+    "dino.head_n_prototypes=8192",
+    "dino.head_hidden_dim=1024",
+    "ibot.head_n_prototypes=8192",
+    "train.centering=sinkhorn_knopp",
+    "train.batch_size_per_gpu=64",
+    "train.OFFICIAL_EPOCH_LENGTH=0",
+    "optim.epochs=200",
+    "optim.warmup_epochs=10",
+    "optim.base_lr=0.002",
+    "crops.global_crops_size=112",
+    "crops.local_crops_size=56",
+    NULL,
+};
+
+static const char *const vitb14_small_data[] = {
+    "student.arch=vit_base",
+    "student.patch_size=14",
+    "student.num_register_tokens=4",
+    "student.interpolate_antialias=true",
+    "student.interpolate_offset=0.0",
+    "student.drop_path_rate=0.2",
+    "dino.head_n_prototypes=16384",
+    "ibot.head_n_prototypes=16384",
+    "train.centering=sinkhorn_knopp",
+    "train.OFFICIAL_EPOCH_LENGTH=0",
+    "optim.epochs=100",
+    "optim.base_lr=0.001",
+    "crops.local_crops_size=98",
+    NULL,
+};
+
+static const char *const vitl16_short[] = {"student.block_chunks=4", NULL};
+
+static const char *const vitl14_long[] = {
+    "dino.head_n_prototypes=131072",
+    "dino.head_bottleneck_dim=384",
+    "ibot.separate_head=true",
+    "ibot.head_n_prototypes=131072",
+    "train.batch_size_per_gpu=32",
+    "train.dataset_path=ImageNet22k",
+    "train.centering=sinkhorn_knopp",
+    "student.patch_size=14",
+    "student.drop_path_rate=0.4",
+    "student.ffn_layer=swiglufused",
+    "student.block_chunks=4",
+    "teacher.momentum_teacher=0.994",
+    "optim.epochs=500",
+    "optim.weight_decay_end=0.2",
+    "optim.base_lr=2.0e-04",
+    "optim.warmup_epochs=80",
+    "optim.layerwise_decay=1.0",
+    "crops.local_crops_size=98",
+    NULL,
+};
+
+static const char *const vitg14_long[] = {
+    "dino.head_n_prototypes=131072",  "dino.head_bottleneck_dim=384",
+    "ibot.separate_head=true",        "ibot.head_n_prototypes=131072",
+    "train.batch_size_per_gpu=12",    "train.dataset_path=ImageNet22k",
+    "train.centering=sinkhorn_knopp", "student.arch=vit_giant2",
+    "student.patch_size=14",          "student.drop_path_rate=0.4",
+    "student.ffn_layer=swiglufused",  "student.block_chunks=4",
+    "teacher.momentum_teacher=0.994", "optim.epochs=500",
+    "optim.weight_decay_end=0.2",     "optim.base_lr=2.0e-04",
+    "optim.warmup_epochs=80",         "optim.layerwise_decay=1.0",
+    "crops.local_crops_size=98",      NULL,
+};
+
+static const struct train_preset presets[] = {
+    {"vitt14-small-data", "width 192, thousands of pictures, one processor", vitt14_small_data},
+    {"vits14-small-data", "ViT-S/14, tens of thousands of pictures", vits14_small_data},
+    {"vitb14-small-data", "ViT-B/14, hundreds of thousands of pictures", vitb14_small_data},
+    {"vitl16-short", "ViT-L/16 on ImageNet-1k, as published", vitl16_short},
+    {"vitl14", "ViT-L/14 on ImageNet-22k, as published", vitl14_long},
+    {"vitg14", "ViT-g/14 on ImageNet-22k, as published", vitg14_long},
+};
+
+const struct train_preset *dn_train_preset(int index)
+{
+    int count = (int)(sizeof presets / sizeof *presets);
+    return index >= 0 && index < count ? &presets[index] : NULL;
+}
