@@ -5,12 +5,15 @@
 /* Keys of one block: as many as a packed row of scores holds. */
 enum { BLOCK_PANELS = TILE_K / NR, MOST_WIDTH = 256 };
 
-TILE_ANY(tile_f32, TILE_F32)
+TILE_ANY(tile_f32, TILE_F32, 2)
+TILE_ANY(tile_f32_half, TILE_F32, 1)
 #if defined(__AVX512BF16__)
-TILE_ANY(tile_bf16, TILE_BF16)
+TILE_ANY(tile_bf16, TILE_BF16, 2)
+TILE_ANY(tile_bf16_half, TILE_BF16, 1)
 enum { HAVE_BF16 = 1 };
 #else
 #define tile_bf16 tile_f32
+#define tile_bf16_half tile_f32_half
 enum { HAVE_BF16 = 0 };
 #endif
 
@@ -20,7 +23,7 @@ struct work {
     float query[MR * TILE_STRIDE];
     float y[MR * MOST_WIDTH];
     float sum[MR * VL]; /* lane by lane */
-    float top[MR];
+    float top[MR];      /* largest score so far, times scale * log2(e) */
 };
 
 /* The numbers in a dword: two where bf16 is multiplied as it is. */
@@ -69,63 +72,97 @@ static void convert(const struct attend_head *h, float *to, const void *from, in
         vf_store_as(to, 0, i, vf_load_as(from, 1, i, count - i), count - i);
 }
 
-/* Keys [first, first + NR) to a panel [dwords, NR]: turned, VL by VL. */
-static void pack_keys(const struct attend_head *h, int first, float *panel)
+/* Row `key` of the keys as dwords: where it lies, or in buffer. */
+static const float *key_dwords(const struct attend_head *h, int key, float *buffer)
 {
-    float rows[VL][MOST_WIDTH];
+    static const float zeros[MOST_WIDTH];
     int dwords = blocks_of(h->width, per_dword(h));
 
-    for (int half = 0; half < NR; half += VL) {
-        for (int i = 0; i < VL; i++) {
-            int key = first + half + i;
-            if (key < h->tokens)
-                convert(h, rows[i], row_of(h->k, h, key), h->width);
-            else
-                memset(rows[i], 0, (size_t)dwords * 4);
-        }
-        for (int d = 0; d < dwords; d += VL) {
-            vf t[VL];
+    if (key >= h->tokens)
+        return zeros;
+    if (dwords % VL == 0 && (per_dword(h) == 2 || !h->bf16))
+        return row_of(h->k, h, key);
+    convert(h, buffer, row_of(h->k, h, key), h->width);
+    return buffer;
+}
+
+/* Keys [first, first + VL) to columns of a panel [dwords, width], turned. */
+static void pack_keys(const struct attend_head *h, int first, float *panel, int width)
+{
+    float buffer[VL][MOST_WIDTH];
+    const float *rows[VL];
+    int dwords = blocks_of(h->width, per_dword(h));
+
+    for (int i = 0; i < VL; i++)
+        rows[i] = key_dwords(h, first + i, buffer[i]);
+    for (int d = 0; d < dwords; d += VL) {
+        vf t[VL];
+#pragma GCC unroll 16
+        for (int i = 0; i < VL; i++)
+            t[i] = vf_load(&rows[i][d]);
+        vf_transpose(t);
+        if (dwords - d >= VL) {
+#pragma GCC unroll 16
             for (int i = 0; i < VL; i++)
-                t[i] = vf_load(&rows[i][d]);
-            vf_transpose(t);
-            for (int i = 0; i < VL && d + i < dwords; i++)
-                vf_store(panel + (d + i) * NR + half, t[i]);
+                vf_store(panel + (d + i) * width, t[i]);
+        } else {
+            for (int i = 0; d + i < dwords; i++)
+                vf_store(panel + (d + i) * width, t[i]);
         }
     }
 }
 
-/* Columns [c, c + VL) of the values of keys [per * dword, ...): one dword a column. */
-VEC_INLINE vf value_dwords(const struct attend_head *h, int dword, int c)
+/* Columns [c, c + n) of the values of keys [per * dword, ...): one dword a column. */
+VEC_INLINE vf value_dwords(const struct attend_head *h, const char *row, int dword, int c,
+                           int n)
 {
-    int n = h->width - c < VL ? h->width - c : VL;
-
-    if (n <= 0)
-        return vf_set1(0);
 #if defined(__AVX512BF16__)
     if (h->bf16) {
-        const uint16_t *low = (const uint16_t *)row_of(h->v, h, 2 * dword) + c;
+        const uint16_t *low = (const uint16_t *)(const void *)row + c;
         __m512i x = (__m512i)vf_load_bf16_n(low, n), y = _mm512_setzero_si512();
         if (2 * dword + 1 < h->tokens)
             y = (__m512i)vf_load_bf16_n(low + h->stride, n);
         return (vf)_mm512_or_si512(_mm512_srli_epi32(x, 16), y);
     }
 #endif
-    return vf_load_as(row_of(h->v, h, dword), h->bf16, c, n);
+    (void)dword;
+    return vf_load_as(row, h->bf16, c, n);
+}
+
+/* Values to panels [keys, NR] of columns, zeros behind the last. */
+static void pack_values(const struct attend_head *h, float *to)
+{
+    int per = per_dword(h), dwords = blocks_of(h->tokens, per);
+    ptrdiff_t step = per * h->stride * (h->bf16 ? 2 : 4);
+
+    for (int c = 0; c < h->width; c += NR) {
+        int left = h->width - c, low = left < VL ? left : VL;
+        int high = left - low < VL ? left - low : VL;
+        const char *row = h->v;
+        for (int i = 0; i < dwords; i++, to += NR, row += step) {
+            vf_store(to, value_dwords(h, row, i, c, low));
+            vf_store(to + VL, high ? value_dwords(h, row, i, c + VL, high) : vf_set1(0));
+        }
+    }
+}
+
+/* The last panel of keys is half as wide where that is enough: 257 = 8 * 32 + 1. */
+static int panel_width(const struct attend_head *h, int panel)
+{
+    return h->tokens - panel * NR <= VL ? VL : NR;
 }
 
 static void pack(const struct attend_head *h)
 {
-    int dwords = blocks_of(h->width, per_dword(h)), keys = blocks_of(h->tokens, per_dword(h));
+    int dwords = blocks_of(h->width, per_dword(h)), panels = blocks_of(h->tokens, NR);
     float *to = h->keys;
 
-    for (int key = 0; key < h->tokens; key += NR, to += dwords * NR)
-        pack_keys(h, key, to);
-    to = h->values;
-    for (int c = 0; c < h->width; c += NR)
-        for (int key = 0; key < keys; key++, to += NR) {
-            vf_store(to, value_dwords(h, key, c));
-            vf_store(to + VL, value_dwords(h, key, c + VL));
-        }
+    for (int p = 0; p < panels; p++, to += dwords * NR) {
+        int width = panel_width(h, p);
+        for (int i = 0; i < width; i += VL)
+            pack_keys(h, p * NR + i, to + i, width);
+    }
+    pack_values(h, h->values);
 }
 
 VEC_INLINE void multiply(const struct attend_head *h, int rows, int k, const float *a,
@@ -137,78 +174,110 @@ VEC_INLINE void multiply(const struct attend_head *h, int rows, int k, const flo
         tile_f32(rows, k, a, b, c, ldc, add);
 }
 
-/* Scores of the tile's queries with the keys of panels [from, to); those that lie beyond the
- * last key become like the first, so that they change no maximum. */
+/* Scores of the tile's queries with the keys of panels [from, to). */
 static void make_scores(const struct attend_head *h, struct work *w, int rows, int from, int to)
 {
-    int dwords = blocks_of(h->width, per_dword(h)), keys = h->tokens - from * NR;
+    int dwords = blocks_of(h->width, per_dword(h));
     const float *panel = (const float *)h->keys + (ptrdiff_t)from * dwords * NR;
+    float *scores = w->scores;
 
-    for (int p = from; p < to; p++, panel += dwords * NR)
-        multiply(h, rows, dwords, w->query, panel, w->scores + (p - from) * NR, TILE_STRIDE, 0);
-    for (int r = 0; r < rows; r++)
-        for (int i = keys; i < (to - from) * NR; i++)
-            w->scores[r * TILE_STRIDE + i] = w->scores[r * TILE_STRIDE];
+    for (int p = from; p < to; p++, panel += dwords * NR, scores += NR) {
+        if (panel_width(h, p) == NR)
+            multiply(h, rows, dwords, w->query, panel, scores, TILE_STRIDE, 0);
+        else if (per_dword(h) == 2)
+            tile_bf16_half(rows, dwords, w->query, panel, scores, TILE_STRIDE, 0);
+        else
+            tile_f32_half(rows, dwords, w->query, panel, scores, TILE_STRIDE, 0);
+    }
 }
 
-static float largest(const float *x, int count, float scale)
+/* The largest of x, which may be read up to a whole vector, times factor. */
+static float largest(const float *x, int count, float factor)
 {
-    vf a = vf_load(x) * vf_set1(scale), b = a;
+    vf f = vf_set1(factor), first = vf_load(x) * f;
+    vf a = count < VL ? vf_pick_n(first, vf_set1(x[0] * factor), count) : first, b = a;
+    int i = VL;
 
-    for (int i = VL; i < count; i += 2 * VL) {
-        a = vf_max(a, vf_load(x + i) * vf_set1(scale));
-        if (i + VL < count)
-            b = vf_max(b, vf_load(x + i + VL) * vf_set1(scale));
+    for (; i + 2 * VL <= count; i += 2 * VL) {
+        a = vf_max(a, vf_load(x + i) * f);
+        b = vf_max(b, vf_load(x + i + VL) * f);
+    }
+    for (; i < count; i += VL) {
+        int n = count - i < VL ? count - i : VL;
+        a = vf_max(a, vf_pick_n(vf_load(x + i) * f, a, n));
     }
     return vf_top(vf_max(a, b));
 }
 
-/* e^(scale x - top) in place of x, as f32 or bf16; adds to the lanes of sum. */
-VEC_INLINE vf weigh(float *x, int count, const int bf16, float scale, float top, vf sum)
+/* 2^(factor x - top) in place of x, f32; adds to the lanes of sum. Zeros up to a vector. */
+static vf weigh(float *x, int count, float factor, float top, vf sum)
 {
-    const float log2e = 1.44269504F;
-    vf factor = vf_set1(bf16 ? scale * log2e : scale);
-    vf shift = vf_set1(bf16 ? -top * log2e : -top);
-
     for (int i = 0; i < count; i += VL) {
-        vf p = vf_fma(vf_load(x + i), factor, shift);
-        p = bf16 ? vf_exp2_rough(p) : vf_exp(p);
+        vf p = vf_exp2(vf_fma(vf_load(x + i), vf_set1(factor), vf_set1(-top)));
         if (count - i < VL)
-            p = vf_keep_n(p, count - i);
+            p = vf_pick_n(p, vf_set1(0), count - i);
         sum = sum + p;
-        vf_store_as(x, bf16, i, p, VL);
+        vf_store(x + i, p);
     }
     return sum;
 }
 
-/* Scores to weights, a row at a time; what is already in y and sum shrinks to the new top. */
+/* The same, as bf16 in the first half of x's memory, and zeros up to two vectors. */
+static vf weigh_bf16(float *x, int count, float factor, float top, vf sum)
+{
+    uint16_t *to = (uint16_t *)(void *)x;
+    vf other = vf_set1(0), f = vf_set1(factor), shift = vf_set1(-top);
+    int i = 0;
+
+    for (; i + 2 * VL <= count; i += 2 * VL) {
+        vf p = vf_exp2_rough(vf_fma(vf_load(x + i), f, shift));
+        vf q = vf_exp2_rough(vf_fma(vf_load(x + i + VL), f, shift));
+        sum = sum + p;
+        other = other + q;
+        vf_store_bf16_pair(to + i, p, q);
+    }
+    for (; i < count; i += VL) {
+        int n = count - i < VL ? count - i : VL;
+        vf p = vf_pick_n(vf_exp2_rough(vf_fma(vf_load(x + i), f, shift)), vf_set1(0), n);
+        sum = sum + p;
+        vf_store_bf16(to + i, p);
+    }
+    return sum + other;
+}
+
+/* What is already in y and sum of row r shrinks to a new top. */
+static void shrink(struct work *w, int r, int dim, float top)
+{
+    float *y = w->y + r * MOST_WIDTH, *sum = w->sum + r * VL, by[VL];
+
+    vf_store(by, vf_exp2(vf_set1(w->top[r] - top)));
+    for (int c = 0; c < dim; c += VL)
+        vf_store(y + c, vf_load(y + c) * vf_set1(by[0]));
+    vf_store(sum, vf_load(sum) * vf_set1(by[0]));
+}
+
+/* Scores to weights, a row at a time. */
 static void softmax_block(const struct attend_head *h, struct work *w, int rows, int keys,
                           int first)
 {
     int dim = blocks_of(h->width, NR) * NR;
+    float factor = h->scale * 1.44269504F, tops[MR];
 
-    for (int r = 0; r < rows; r++) {
-        float *x = w->scores + r * TILE_STRIDE, *y = w->y + r * MOST_WIDTH;
-        float top = largest(x, keys, h->scale);
-        vf sum = vf_set1(0);
-        if (!first) {
-            if (top > w->top[r]) {
-                float shrink[VL];
-                vf_store(shrink, vf_exp(vf_set1(w->top[r] - top)));
-                for (int c = 0; c < dim; c += VL)
-                    vf_store(y + c, vf_load(y + c) * vf_set1(shrink[0]));
-                vf_store(w->sum + r * VL, vf_load(w->sum + r * VL) * vf_set1(shrink[0]));
-            } else {
-                top = w->top[r];
-            }
-            sum = vf_load(w->sum + r * VL);
-        }
-        w->top[r] = top;
-        if (per_dword(h) == 2)
-            sum = weigh(x, keys, 1, h->scale, top, sum);
+    for (int r = 0; r < rows; r++)
+        tops[r] = largest(w->scores + r * TILE_STRIDE, keys, factor);
+    for (int r = 0; r < rows && !first; r++) {
+        if (tops[r] > w->top[r])
+            shrink(w, r, dim, tops[r]);
         else
-            sum = weigh(x, keys, 0, h->scale, top, sum);
+            tops[r] = w->top[r];
+    }
+    for (int r = 0; r < rows; r++) {
+        float *x = w->scores + r * TILE_STRIDE;
+        vf sum = first ? vf_set1(0) : vf_load(w->sum + r * VL);
+        sum = per_dword(h) == 2 ? weigh_bf16(x, keys, factor, tops[r], sum)
+                                : weigh(x, keys, factor, tops[r], sum);
         vf_store(w->sum + r * VL, sum);
+        w->top[r] = tops[r];
     }
 }
 
@@ -265,16 +334,16 @@ static void attend_rows(const struct attend_head *h, int first, int rows, void *
 }
 
 /* Softmax over one row in memory. */
-static void softmax_row(float *x, int count, float scale)
+static void softmax_row(float *x, int count, float factor)
 {
-    float top = x[0] * scale;
+    float top = x[0] * factor;
     vf sum = vf_set1(0);
 
     for (int i = 1; i < count; i++)
-        top = top > x[i] * scale ? top : x[i] * scale;
+        top = top > x[i] * factor ? top : x[i] * factor;
     for (int i = 0; i < count; i += VL) {
-        vf p = vf_exp(vf_fma(vf_load_as(x, 0, i, count - i), vf_set1(scale), vf_set1(-top)));
-        sum = sum + vf_keep_n(p, count - i < VL ? count - i : VL);
+        vf p = vf_exp2(vf_fma(vf_load_as(x, 0, i, count - i), vf_set1(factor), vf_set1(-top)));
+        sum = sum + vf_pick_n(p, vf_set1(0), count - i < VL ? count - i : VL);
         vf_store_as(x, 0, i, p, count - i);
     }
     vf inverse = vf_set1(1.0F / vf_sum(sum));
@@ -299,7 +368,7 @@ static void attend_map(const struct attend_head *h, int first, int rows, float *
                        (size_t)keys * sizeof *y);
         }
         for (int r = 0; r < now; r++)
-            softmax_row(y + r * y_stride, h->tokens, h->scale);
+            softmax_row(y + r * y_stride, h->tokens, h->scale * 1.44269504F);
     }
 }
 

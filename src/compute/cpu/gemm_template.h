@@ -1,10 +1,10 @@
 /* What surrounds the micro-kernel in one instruction set; included once a gemm_ISA.c. */
 #include "compute/cpu/gemm_tile.h"
 
-TILE_ANY(tile_f32, TILE_F32)
-TILE_ANY(tile_i8, TILE_I8)
+TILE_ANY(tile_f32, TILE_F32, 2)
+TILE_ANY(tile_i8, TILE_I8, 2)
 #if defined(__AVX512BF16__)
-TILE_ANY(tile_bf16, TILE_BF16)
+TILE_ANY(tile_bf16, TILE_BF16, 2)
 #else
 #define tile_bf16 NULL
 #endif

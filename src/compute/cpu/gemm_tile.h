@@ -87,23 +87,24 @@ VEC_INLINE vf tile_add(const enum tile_kind kind, vf a, vf b)
 #define TILE_ROWS(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13)
 
 /*
- * c [mr, NR], its rows ldc floats apart (bits of int32 for TILE_I8), is replaced, or added to.
- * b [k, NR] is dense. kind and mr are constants at every call.
+ * c [mr, nv * VL], its rows ldc floats apart (bits of int32 for TILE_I8), is replaced, or
+ * added to. b [k, nv * VL] is dense. kind, nv (1 or 2) and mr are constants at every call.
  */
-VEC_INLINE void tile(const enum tile_kind kind, const int mr, int k, const void *a,
-                     const void *b, float *c, ptrdiff_t ldc, int add)
+VEC_INLINE void tile(const enum tile_kind kind, const int nv, const int mr, int k,
+                     const void *a, const void *b, float *c, ptrdiff_t ldc, int add)
 {
     const float *pa = a, *pb = b;
 #define ZERO(r) vf c##r##0 = vf_set1(0), c##r##1 = vf_set1(0);
     TILE_ROWS(ZERO)
 #undef ZERO
-    for (; k > 0; k--, pa++, pb += NR) {
-        vf b0 = vf_load(pb), b1 = vf_load(pb + VL);
-#define STEP(r)                                   \
-    if (mr > r) {                                 \
-        vf x = vf_set1(pa[r * TILE_STRIDE]);      \
-        c##r##0 = tile_dot(kind, c##r##0, x, b0); \
-        c##r##1 = tile_dot(kind, c##r##1, x, b1); \
+    for (; k > 0; k--, pa++, pb += nv * VL) {
+        vf b0 = vf_load(pb), b1 = nv > 1 ? vf_load(pb + VL) : b0;
+#define STEP(r)                                       \
+    if (mr > r) {                                     \
+        vf x = vf_set1(pa[r * TILE_STRIDE]);          \
+        c##r##0 = tile_dot(kind, c##r##0, x, b0);     \
+        if (nv > 1)                                   \
+            c##r##1 = tile_dot(kind, c##r##1, x, b1); \
     }
         TILE_ROWS(STEP)
 #undef STEP
@@ -111,28 +112,30 @@ VEC_INLINE void tile(const enum tile_kind kind, const int mr, int k, const void 
 #define KEEP(r)                                                  \
     if (mr > r) {                                                \
         float *to = c + r * ldc;                                 \
-        if (add) {                                               \
+        if (add)                                                 \
             c##r##0 = tile_add(kind, c##r##0, vf_load(to));      \
+        if (add && nv > 1)                                       \
             c##r##1 = tile_add(kind, c##r##1, vf_load(to + VL)); \
-        }                                                        \
         vf_store(to, c##r##0);                                   \
-        vf_store(to + VL, c##r##1);                              \
+        if (nv > 1)                                              \
+            vf_store(to + VL, c##r##1);                          \
     }
     TILE_ROWS(KEEP)
 #undef KEEP
 }
 
-/* tile_f32(mr, ...) and the like for any mr: the constants a switch makes of it. */
-#define TILE_CASE(r)                                 \
-    case r + 1:                                      \
-        if (r < MR)                                  \
-            tile(kind, r + 1, k, a, b, c, ldc, add); \
+/* A function of this name for any mr: the constants that a switch makes of it. */
+#define TILE_CASE(r)                                     \
+    case r + 1:                                          \
+        if (r < MR)                                      \
+            tile(kind, nv, r + 1, k, a, b, c, ldc, add); \
         break;
-#define TILE_ANY(name, kind_)                                                               \
+#define TILE_ANY(name, kind_, nv_)                                                          \
     static __attribute__((noinline)) void name(int mr, int k, const void *a, const void *b, \
                                                float *c, ptrdiff_t ldc, int add)            \
     {                                                                                       \
         const enum tile_kind kind = kind_;                                                  \
+        const int nv = nv_;                                                                 \
         switch (mr) {                                                                       \
             TILE_ROWS(TILE_CASE)                                                            \
         }                                                                                   \
