@@ -2,6 +2,12 @@
  * Inside the device "cpu": its device and queue, and one function an operation. Matrix
  * products are in cpu_matmul.c (oneDNN), attention in cpu_attend.c, operations on rows in
  * cpu_rows.c, on single numbers in cpu_points.c. OpenMP is used here and nowhere else.
+ *
+ * libgomp's idle threads spin for milliseconds before they sleep, as oneDNN's do, for they are
+ * the same. On cores that others use too this is ruinous: two processes of two threads on two
+ * cores ran 30 times slower than with OMP_WAIT_POLICY=passive. libgomp reads its environment
+ * while it is loaded, before any code of ours; so a program that shares its cores sets
+ * OMP_WAIT_POLICY=passive before it starts (or starts itself again).
  */
 #ifndef COMPUTE_CPU_DEVICE_H
 #define COMPUTE_CPU_DEVICE_H

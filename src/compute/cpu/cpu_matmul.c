@@ -248,7 +248,6 @@ failed:
 /* Everything that a primitive is compiled for. */
 struct shape {
     int m, n, k, threads;
-    ptrdiff_t x_stride, y_stride;
     enum dino_dtype x, y;
     bool bias, gelu;
 };
@@ -335,8 +334,8 @@ static bool memory_new(dnnl_memory_t *memory, bool wanted, const_layout l, dnnl_
 static bool compile(struct compiled *c, const struct shape *s, const struct matmul_engine *e,
                     const_layout w)
 {
-    layout x = dn_layout_new(s->m, s->k, s->x_stride, 1, type_of(s->x));
-    layout y = dn_layout_new(s->m, s->n, s->y_stride, 1, type_of(s->y));
+    layout x = dn_layout_new(s->m, s->k, s->k, 1, type_of(s->x));
+    layout y = dn_layout_new(s->m, s->n, s->n, 1, type_of(s->y));
     layout column = dn_layout_new(1, s->n, s->n, 1, dnnl_f32);
     dnnl_primitive_attr_t attr = attributes(s);
     dnnl_primitive_desc_t plan = NULL;
@@ -368,8 +367,7 @@ static bool compile(struct compiled *c, const struct shape *s, const struct matm
 static bool same_shape(const struct shape *a, const struct shape *b)
 {
     return a->m == b->m && a->n == b->n && a->k == b->k && a->threads == b->threads &&
-           a->x_stride == b->x_stride && a->y_stride == b->y_stride && a->x == b->x &&
-           a->y == b->y && a->bias == b->bias && a->gelu == b->gelu;
+           a->x == b->x && a->y == b->y && a->bias == b->bias && a->gelu == b->gelu;
 }
 
 /* The primitive for a shape, compiled now if it is new. */
@@ -480,8 +478,6 @@ static void multiply(struct queue *base, const struct op_linear *op, struct prod
                                 .n = p->y.cols,
                                 .k = p->x.cols,
                                 .threads = base->threads,
-                                .x_stride = p->x.stride,
-                                .y_stride = p->y.stride,
                                 .x = p->x.dtype,
                                 .y = p->y.dtype,
                                 .bias = p->w->bias,
@@ -507,14 +503,22 @@ static void multiply(struct queue *base, const struct op_linear *op, struct prod
                       shape.m, shape.k, shape.k, shape.n);
 }
 
+/* oneDNN 2.6 multiplies matrices with gaps between their rows by its reference loops, a
+ * thousand times slower: they are copied instead. */
+static bool dense(struct mat m)
+{
+    return m.stride == m.cols || m.rows == 1;
+}
+
 void dn_cpu_linear(struct queue *q, const struct op_linear *op)
 {
     const struct matmul_engine *e = dn_cpu_queue(q)->device->matmul;
     struct product p = {.x = op->x, .y = op->y, .w = (const struct cpu_weight *)op->w};
 
-    if (op->x.dtype != e->inner)
+    if (op->x.dtype != e->inner || !dense(op->x))
         p.x = dn_mat(NULL, op->x.rows, op->x.cols, e->inner);
-    if (op->scale || op->residual.data || (op->y.dtype != DINO_F32 && e->inner != DINO_BF16))
+    if (op->scale || op->residual.data || !dense(op->y) ||
+        (op->y.dtype != DINO_F32 && e->inner != DINO_BF16))
         p.y = dn_mat(NULL, op->y.rows, op->y.cols, DINO_F32);
     p.gelu = op->act == OP_GELU && p.y.dtype == DINO_BF16;
 
