@@ -3,11 +3,13 @@
  * products are in cpu_matmul.c (oneDNN), attention in cpu_attend.c, operations on rows in
  * cpu_rows.c, on single numbers in cpu_points.c. OpenMP is used here and nowhere else.
  *
- * libgomp's idle threads spin for milliseconds before they sleep, as oneDNN's do, for they are
- * the same. On cores that others use too this is ruinous: two processes of two threads on two
- * cores ran 30 times slower than with OMP_WAIT_POLICY=passive. libgomp reads its environment
- * while it is loaded, before any code of ours; so a program that shares its cores sets
- * OMP_WAIT_POLICY=passive before it starts (or starts itself again).
+ * libgomp's threads (ours and oneDNN's are the same) spin for milliseconds before they sleep.
+ * On cores that others use too this is ruinous: two processes of two threads on two cores did
+ * 20 small rounds a second, with OMP_WAIT_POLICY=passive 700. Alone on the machine passive
+ * halves the speed of small operations, while GOMP_SPINCOUNT=1000 costs nothing there and
+ * bears company several times better than the default. libgomp reads its environment while it
+ * is loaded, before any code of ours: a program that wants another policy sets it before it
+ * starts, or starts itself again.
  */
 #ifndef COMPUTE_CPU_DEVICE_H
 #define COMPUTE_CPU_DEVICE_H

@@ -4,7 +4,7 @@
 
 #include "compute/cpu/kernels.h"
 
-enum { CHAINS = 12 };
+enum { CHAINS = 16 };
 
 static float peak_bf16(size_t rounds, double *operations)
 {
@@ -14,7 +14,7 @@ static float peak_bf16(size_t rounds, double *operations)
     for (int i = 0; i < CHAINS; i++)
         a[i] = _mm512_set1_ps((float)i);
     for (size_t k = 0; k < rounds; k++) {
-#pragma GCC unroll 12
+#pragma GCC unroll 16
         for (int i = 0; i < CHAINS; i++)
             a[i] = _mm512_dpbf16_ps(a[i], x, x);
     }
@@ -31,7 +31,7 @@ static float peak_i8(size_t rounds, double *operations)
     for (int i = 0; i < CHAINS; i++)
         a[i] = _mm512_set1_epi32(i);
     for (size_t k = 0; k < rounds; k++) {
-#pragma GCC unroll 12
+#pragma GCC unroll 16
         for (int i = 0; i < CHAINS; i++)
             a[i] = _mm512_dpbusd_epi32(a[i], x, x);
     }
