@@ -313,6 +313,7 @@ const struct command dn_cmd_bench = {
              "measured to reach, and peak memory. --arch needs no file.",
     .groups = groups,
     .settings_size = sizeof(struct settings),
+    .computes = true,
     .least = 0,
     .most = -1,
     .run = run,

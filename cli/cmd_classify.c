@@ -200,6 +200,7 @@ const struct command dn_cmd_classify = {
         "linear head. PATHS as in dino embed.",
     .groups = groups,
     .settings_size = sizeof(struct settings),
+    .computes = true,
     .least = 1,
     .most = -1,
     .run = run,

@@ -211,6 +211,7 @@ const struct command dn_cmd_embed = {
         "goes on where it was.",
     .groups = groups,
     .settings_size = sizeof(struct settings),
+    .computes = true,
     .least = 1,
     .most = -1,
     .run = run,

@@ -380,6 +380,7 @@ const struct command dn_cmd_pca = {
         "become red, green and blue. PICTURES as PATHS in dino embed.",
     .groups = groups,
     .settings_size = sizeof(struct settings),
+    .computes = true,
     .least = 1,
     .most = -1,
     .run = run,

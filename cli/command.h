@@ -35,6 +35,7 @@ struct command {
     const char *examples;  /* lines of "command   # what it does" */
     const struct option_group *groups;
     size_t settings_size;
+    bool computes;   /* runs a network: waiting threads are told not to spin for long */
     int least, most; /* arguments wanted; most < 0: any number */
     int (*run)(struct call *call);
 };
