@@ -11,7 +11,7 @@
 #define COMPUTE_DEVICE_H
 
 #include "base/error.h"
-#include "compute/ops.h"
+#include "compute/ops_train.h"
 
 /* A matrix [rows = outputs, cols = inputs] packed for one device, with its bias. Devices put
  * it first in a struct of their own. */
@@ -64,6 +64,7 @@ struct device_ops {
     void (*copy)(struct queue *q, const struct op_copy *op);
     void (*mean_rows)(struct queue *q, const struct op_mean_rows *op);
     void (*patchify)(struct queue *q, const struct op_patchify *op);
+    const struct train_ops *train; /* what training adds; NULL: cannot train */
 
     /* "linear" -> "onednn 2.6 avx512_core", for `dino doctor`; NULL for an unknown op. */
     const char *(*kernel_name)(const struct device *d, const char *op);

@@ -45,7 +45,7 @@ struct op_linear {
 struct op_attend {
     struct mat y, qkv;
     int heads;
-    float scale;
+    double scale;
     const int *starts;
     int sequences;
 };

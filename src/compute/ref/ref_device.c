@@ -132,6 +132,7 @@ static const struct device_ops ref_ops = {
     .copy = dn_ref_copy,
     .mean_rows = dn_ref_mean_rows,
     .patchify = dn_ref_patchify,
+    .train = &dn_ref_train_ops,
     .kernel_name = kernel_name,
     .peak = peak,
 };

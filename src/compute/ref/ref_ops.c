@@ -4,56 +4,13 @@
  */
 #include "compute/ref/ref_ops.h"
 
-#include <math.h>
-
 #include "base/alloc.h"
-#include "base/half.h"
-
-static double get(struct mat m, int row, int col)
-{
-    size_t at = (size_t)((ptrdiff_t)row * m.stride + col);
-
-    switch (m.dtype) {
-    case DINO_F64:
-        return ((const double *)m.data)[at];
-    case DINO_BF16:
-        return dn_bf16_to_f32(((const uint16_t *)m.data)[at]);
-    case DINO_F16:
-        return dn_f16_to_f32(((const uint16_t *)m.data)[at]);
-    default:
-        return ((const float *)m.data)[at];
-    }
-}
-
-static void put(struct mat m, int row, int col, double value)
-{
-    size_t at = (size_t)((ptrdiff_t)row * m.stride + col);
-
-    switch (m.dtype) {
-    case DINO_F64:
-        ((double *)m.data)[at] = value;
-        break;
-    case DINO_BF16:
-        ((uint16_t *)m.data)[at] = dn_f32_to_bf16((float)value);
-        break;
-    case DINO_F16:
-        ((uint16_t *)m.data)[at] = dn_f32_to_f16((float)value);
-        break;
-    default:
-        ((float *)m.data)[at] = (float)value;
-    }
-}
+#include "compute/ref/ref_mat.h"
 
 /* The element of a matrix that has `row` rows, or one row that stands for all of them. */
 static double get_shared(struct mat m, int row, int col)
 {
     return get(m, m.rows == 1 ? 0 : row, col);
-}
-
-/* 0.5 v (1 + erf(v / sqrt 2)), without cancellation far below zero */
-static double gelu(double v)
-{
-    return 0.5 * v * erfc(-v * M_SQRT1_2);
 }
 
 static double *scratch(struct queue *q, size_t count)
