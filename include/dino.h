@@ -312,6 +312,10 @@ DINO_API bool dino_run(struct dino_session *session, const struct dino_input *in
                        const struct dino_request *request, struct dino_error *err);
 DINO_API const struct dino_features *dino_result(const struct dino_session *session, int index);
 
+/* The patch tokens of requested layer `nth` as a map [dim, rows, cols] (reshape=True) into out;
+ * false if there is no such layer. */
+DINO_API bool dino_feature_map(const struct dino_features *features, int nth, float *out);
+
 /* Bytes of scratch that a run of these sizes would hold (an estimate from the plan). */
 DINO_API size_t dino_session_bytes(const struct dino_session *session);
 

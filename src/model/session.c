@@ -369,3 +369,16 @@ const struct dino_features *dino_result(const struct dino_session *s, int index)
 {
     return index >= 0 && index < s->result_count ? &s->results[index] : NULL;
 }
+
+bool dino_feature_map(const struct dino_features *f, int nth, float *out)
+{
+    size_t dim = (size_t)f->dim, patches = (size_t)f->rows * (size_t)f->cols;
+
+    if (nth < 0 || nth >= f->layer_count)
+        return false;
+    const float *tokens = f->layer[nth] + (size_t)(1 + f->registers) * dim;
+    for (size_t d = 0; d < dim; d++)
+        for (size_t p = 0; p < patches; p++)
+            out[d * patches + p] = tokens[p * dim + d];
+    return true;
+}

@@ -63,6 +63,11 @@ static void compare_outputs(struct golden *g, int which, const struct shape *sha
             snprintf(name, sizeof name, "last4.%d.patch", l);
             golden_near(g, shape->name, name, i * patches * dim, f->layer[l] + skip,
                         patches * dim, bound);
+            float *map = malloc(patches * dim * sizeof *map);
+            CHECK(dino_feature_map(f, l, map) && !dino_feature_map(f, 4, map));
+            snprintf(name, sizeof name, "last4.%d.map", l);
+            golden_near(g, shape->name, name, i * patches * dim, map, patches * dim, bound);
+            free(map);
         }
     }
     free(input);
