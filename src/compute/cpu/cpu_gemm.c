@@ -258,6 +258,18 @@ static struct gemm_finish finish_of(const struct plan *p, int row, int rows, int
     return f;
 }
 
+/* The residual of a tile is on its way to the cache while the sums are made. */
+static void prefetch_residual(const struct plan *p, int row, int rows, int panel)
+{
+    int column = panel * p->kernels->nr;
+
+    if (!p->op->residual.data || p->op->residual.rows == 1)
+        return;
+    for (int r = row; r < row + rows; r++)
+        for (int c = 0; c < p->kernels->nr; c += 16)
+            __builtin_prefetch(dn_cpu_at(p->op->residual, r, column + c));
+}
+
 /* One step of k for all tiles of a task. */
 static void run_step(const struct plan *p, int step, int first, int rows, int panel0,
                      int panel1, char *packed, float *sums)
@@ -273,6 +285,8 @@ static void run_step(const struct plan *p, int step, int first, int rows, int pa
             (const float *)p->w->values + ((size_t)j * (size_t)depth + (size_t)k0) * (size_t)nr;
         for (int t = 0; t < tiles; t++) {
             int row = part(rows, tiles, t), mr = part(rows, tiles, t + 1) - row;
+            if (step == p->steps - 1)
+                prefetch_residual(p, first + row, mr, j);
             kernels->tile[p->w->kind](mr, k, packed + (size_t)row * TILE_STRIDE * 4, b, sums,
                                       nr, step > 0);
             if (step == p->steps - 1) {

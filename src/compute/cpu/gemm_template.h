@@ -70,39 +70,111 @@ static void quantise_weight(int8_t *to, const float *x, int count, float *scale,
     *sum = (int32_t)vf_sum(total);
 }
 
-/* One vector of results: columns [c, c + n) of row r. */
-VEC_INLINE void finish_vector(const struct gemm_finish *f, const int full, int r, int c, int n)
-{
-    vf v = vf_load(f->sums + r * NR + c);
+enum gelu_kind { NO_GELU, EXACT_GELU, ROUGH_GELU };
 
-    if (f->kind == TILE_I8) {
-        vi shift = vi_mul(vi_set1(f->x_zero[r]), vi_load(f->w_sum + c));
-        v = vf_from_i32(vi_sub((vi)v, shift));
-        v = v * (vf_set1(f->x_scale[r]) * vf_load(f->w_scale + c));
+/*
+ * Rows are finished in groups, step by step of the formula: so many independent numbers are
+ * under way at once that the processor need not wait for any one of them.
+ */
+#if defined(__AVX512F__)
+enum { GROUP = 7 };
+#else
+enum { GROUP = 2 };
+#endif
+#define GROUP_LOOP _Pragma("GCC unroll 8") for (int i = 0; i < GROUP; i++)
+
+VEC_INLINE void gelu_group(vf v[GROUP], const enum gelu_kind kind)
+{
+    vf t[GROUP], p[GROUP];
+
+    if (kind == EXACT_GELU) {
+        GROUP_LOOP v[i] = vf_gelu(v[i]);
+        return;
     }
-    if (f->bias)
-        v = v + vf_load(f->bias + c);
-    if (f->gelu)
-        v = vf_gelu(v);
+    GROUP_LOOP t[i] = vf_min(vf_set1(GELU_END), vf_abs(v[i]));
+    GROUP_LOOP p[i] = vf_fma(vf_set1(GELU_5), t[i], vf_set1(GELU_4));
+    GROUP_LOOP p[i] = vf_fma(p[i], t[i], vf_set1(GELU_3));
+    GROUP_LOOP p[i] = vf_fma(p[i], t[i], vf_set1(GELU_2));
+    GROUP_LOOP p[i] = vf_fma(p[i], t[i], vf_set1(GELU_1));
+    GROUP_LOOP p[i] = vf_fma(p[i], t[i], vf_set1(-1.0F));
+    GROUP_LOOP v[i] = vf_max(vf_set1(0), v[i]);
+    GROUP_LOOP v[i] = v[i] - t[i] * vf_exp2_rough(p[i]);
+}
+
+/* Columns [c, c + n) of all rows; int8, gelu and full (n == VL) are constants. */
+VEC_INLINE void finish_columns(const struct gemm_finish *f, const int int8,
+                               const enum gelu_kind gelu, const int full, int c, int n)
+{
+    vf bias = f->bias ? vf_load(f->bias + c) : vf_set1(0), scale = vf_set1(1);
+    vf w_scale = int8 ? vf_load(f->w_scale + c) : scale;
+    vi w_sum = int8 ? vi_load(f->w_sum + c) : vi_set1(0);
+    ptrdiff_t y_stride = f->y_stride * (f->y_bf16 ? 2 : 4);
+
     if (f->scale)
-        v = v * (full ? vf_load(f->scale + c) : vf_load_n(f->scale + c, n));
-    if (f->residual) {
-        const float *from = f->residual + r * f->residual_stride + c;
-        v = v + (full ? vf_load(from) : vf_load_n(from, n));
+        scale = full ? vf_load(f->scale + c) : vf_load_n(f->scale + c, n);
+    for (int first = 0; first < f->rows; first += GROUP) {
+        vf v[GROUP];
+        int rows[GROUP]; /* behind the last row, the last again: the same result twice */
+        GROUP_LOOP rows[i] = first + i < f->rows ? first + i : f->rows - 1;
+        GROUP_LOOP v[i] = vf_load(f->sums + rows[i] * NR + c);
+        if (int8) {
+            GROUP_LOOP v[i] =
+                vf_from_i32(vi_sub((vi)v[i], vi_mul(vi_set1(f->x_zero[rows[i]]), w_sum)));
+            GROUP_LOOP v[i] = vf_fma(v[i], vf_set1(f->x_scale[rows[i]]) * w_scale, bias);
+        } else {
+            GROUP_LOOP v[i] = v[i] + bias;
+        }
+        if (gelu != NO_GELU)
+            gelu_group(v, gelu);
+        if (f->scale)
+            GROUP_LOOP v[i] = v[i] * scale;
+        if (f->residual) {
+            GROUP_LOOP
+            {
+                const float *from = f->residual + rows[i] * f->residual_stride + c;
+                v[i] = v[i] + (full ? vf_load(from) : vf_load_n(from, n));
+            }
+        }
+        GROUP_LOOP vf_store_as((char *)f->y + rows[i] * y_stride, f->y_bf16, c, v[i],
+                               full ? VL : n);
     }
-    char *to = (char *)f->y + r * f->y_stride * (f->y_bf16 ? 2 : 4);
-    vf_store_as(to, f->y_bf16, c, v, full ? VL : n);
+}
+
+VEC_INLINE void finish_tile(const struct gemm_finish *f, const int int8,
+                            const enum gelu_kind gelu)
+{
+    for (int c = 0; c < f->cols; c += VL) {
+        if (f->cols - c >= VL)
+            finish_columns(f, int8, gelu, 1, c, VL);
+        else
+            finish_columns(f, int8, gelu, 0, c, f->cols - c);
+    }
 }
 
 static void finish(const struct gemm_finish *f)
 {
-    for (int r = 0; r < f->rows; r++)
-        for (int c = 0; c < f->cols; c += VL) {
-            if (f->cols - c >= VL)
-                finish_vector(f, 1, r, c, VL);
-            else
-                finish_vector(f, 0, r, c, f->cols - c);
-        }
+    enum gelu_kind gelu = !f->gelu ? NO_GELU : f->y_bf16 ? ROUGH_GELU : EXACT_GELU;
+
+    switch (2 * gelu + (f->kind == TILE_I8)) {
+    case 2 * NO_GELU:
+        finish_tile(f, 0, NO_GELU);
+        break;
+    case 2 * NO_GELU + 1:
+        finish_tile(f, 1, NO_GELU);
+        break;
+    case 2 * EXACT_GELU:
+        finish_tile(f, 0, EXACT_GELU);
+        break;
+    case 2 * EXACT_GELU + 1:
+        finish_tile(f, 1, EXACT_GELU);
+        break;
+    case 2 * ROUGH_GELU:
+        finish_tile(f, 0, ROUGH_GELU);
+        break;
+    default:
+        finish_tile(f, 1, ROUGH_GELU);
+        break;
+    }
 }
 
 #define GEMM_KERNELS(isa_)                                                            \
