@@ -1,0 +1,43 @@
+/* Small drawn pictures in a folder of the test's own, some of them broken on purpose. */
+#ifndef TESTING_PICTURES_H
+#define TESTING_PICTURES_H
+
+#include "testing.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/rng.h"
+
+/* `count` pictures FOLDER/sub/NN.png under the scratch directory, each of its own size and
+ * noise; those whose bit is set in `broken` hold no picture. Returns the folder's path. */
+static inline const char *draw_pictures(const char *folder, int count, unsigned broken)
+{
+    static char paths[8][256];
+    static unsigned number;
+    char *path = paths[number++ % 8], name[300];
+    struct dino_error err = {0};
+
+    snprintf(path, sizeof paths[0], "%s/%s", testing_scratch(), folder);
+    mkdir(path, 0777);
+    snprintf(name, sizeof name, "%s/sub", path);
+    mkdir(name, 0777);
+    for (int i = 0; i < count; i++) {
+        struct dino_image image = {0};
+        snprintf(name, sizeof name, "%s/%s%02d.png", path, i % 2 ? "sub/" : "", i);
+        if (broken >> i & 1) {
+            FILE *file = fopen(name, "w");
+            CHECK(file && fputs("\x89PNG\r\n\x1a\nnot really", file) >= 0 && fclose(file) == 0);
+            continue;
+        }
+        CHECK_OK(dino_image_alloc(&image, 20 + i, 40 - i, &err), err);
+        for (int k = 0; k < image.width * image.height * 3; k++)
+            image.pixels[k] = (uint8_t)dn_random_u64(99, (uint64_t)i, (uint64_t)k);
+        CHECK_OK(dino_image_write(&image, name, &err), err);
+        dino_image_release(&image);
+    }
+    return path;
+}
+
+#endif
