@@ -9,11 +9,11 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/sha256.h"
 #include "base/str.h"
 #include "base/words.h"
 #include "download.h"
 #include "hub.h"
-#include "sha256_sum.h"
 #include "signals.h"
 
 struct settings {

@@ -6,8 +6,8 @@
 
 #include <jansson.h>
 
+#include "base/sha256.h"
 #include "image/image.h"
-#include "sha256.h"
 
 static json_t *read_index(void)
 {
@@ -34,7 +34,7 @@ static void check_hash(const char *file, const char *key, const char *expected,
 {
     char found[65];
 
-    sha256_text(image->pixels, (size_t)image->width * (size_t)image->height * 3, found);
+    dn_sha256_of(image->pixels, (size_t)image->width * (size_t)image->height * 3, found);
     if (strcmp(found, expected) != 0)
         fail_msg("%s: %s is %s, wanted %s", file, key, found, expected);
 }

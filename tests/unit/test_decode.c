@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/sha256.h"
 #include "image/image.h"
-#include "sha256.h"
 
 static const struct {
     const char *file;
@@ -83,7 +83,7 @@ TEST(drawn_pictures_are_what_pillow_makes_of_them)
         CHECK_OK(dino_image_read(&image, picture(drawn[i].file), &drawn[i].options, &err), err);
         assert_int_equal(image.width, 121);
         assert_int_equal(image.height, 93);
-        sha256_text(image.pixels, 121 * 93 * 3, found);
+        dn_sha256_of(image.pixels, 121 * 93 * 3, found);
         if (strcmp(found, drawn[i].hash) != 0)
             fail_msg("%s: %s, wanted %s", drawn[i].file, found, drawn[i].hash);
         dino_image_release(&image);
@@ -281,7 +281,7 @@ TEST(an_older_caller_sets_fewer_options)
         .size = offsetof(struct dino_decode_options, white), .exif = true, .white = true};
 
     CHECK_OK(dino_image_read(&image, picture("gen_la.png"), &options, &err), err);
-    sha256_text(image.pixels, 121 * 93 * 3, found); /* white was not there yet */
+    dn_sha256_of(image.pixels, 121 * 93 * 3, found); /* white was not there yet */
     assert_string_equal(found, hash_of("gen_la.png"));
     dino_image_release(&image);
 }

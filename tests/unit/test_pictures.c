@@ -10,8 +10,8 @@
 #include <unistd.h>
 
 #include "base/rng.h"
+#include "base/sha256.h"
 #include "image/image.h"
-#include "sha256.h"
 
 static const struct {
     const char *file;
@@ -122,7 +122,7 @@ TEST(webp_and_turned_pictures_are_what_pillow_makes_of_them)
         CHECK_OK(dino_image_read(&image, testing_data(name), &forms[i].options, &err), err);
         assert_int_equal(image.width, forms[i].width);
         assert_int_equal(image.height, forms[i].height);
-        sha256_text(image.pixels, (size_t)image.width * (size_t)image.height * 3, found);
+        dn_sha256_of(image.pixels, (size_t)image.width * (size_t)image.height * 3, found);
         if (strcmp(found, forms[i].hash) != 0)
             fail_msg("%s: %s, wanted %s", forms[i].file, found, forms[i].hash);
         dino_image_release(&image);

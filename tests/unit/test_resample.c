@@ -6,8 +6,8 @@
 
 #include "base/cpu_features.h"
 #include "base/rng.h"
+#include "base/sha256.h"
 #include "image/resample.h"
-#include "sha256.h"
 
 /* Deterministic noise; every third picture is black and white, where clamping shows. */
 static struct dino_image noise(int width, int height, uint64_t seed)
@@ -178,7 +178,7 @@ TEST(pillow_13_gives_these_bytes)
         CHECK_OK(dn_image_resize(&from, &to, cases[i].to_width, cases[i].to_height,
                                  cases[i].filter, &err),
                  err);
-        sha256_text(to.pixels, (size_t)to.width * (size_t)to.height * 3, found);
+        dn_sha256_of(to.pixels, (size_t)to.width * (size_t)to.height * 3, found);
         assert_string_equal(found, cases[i].hash);
         dino_image_release(&from);
         dino_image_release(&to);

@@ -1,4 +1,4 @@
-#include "sha256_sum.h"
+#include "base/sha256.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -86,4 +86,13 @@ void dn_sha256_text(struct sha256 *sum, char text[65])
     dn_sha256_add(sum, length, 8);
     for (size_t i = 0; i < 8; i++)
         snprintf(text + 8 * i, 9, "%08x", (unsigned)sum->state[i]);
+}
+
+void dn_sha256_of(const void *bytes, size_t size, char text[65])
+{
+    struct sha256 sum;
+
+    dn_sha256_init(&sum);
+    dn_sha256_add(&sum, bytes, size);
+    dn_sha256_text(&sum, text);
 }

@@ -1,6 +1,6 @@
-/* SHA-256 (FIPS 180-4), for the sums that dino get prints. */
-#ifndef CLI_SHA256_SUM_H
-#define CLI_SHA256_SUM_H
+/* SHA-256 (FIPS 180-4): sums of downloads, and hashes that stand for pictures in tests. */
+#ifndef BASE_SHA256_H
+#define BASE_SHA256_H
 
 #include <stddef.h>
 #include <stdint.h>
@@ -13,6 +13,10 @@ struct sha256 {
 
 void dn_sha256_init(struct sha256 *sum);
 void dn_sha256_add(struct sha256 *sum, const void *bytes, size_t size);
+/* As 64 hexadecimal digits; the sum is used up. */
 void dn_sha256_text(struct sha256 *sum, char text[65]);
+
+/* All of it at once. */
+void dn_sha256_of(const void *bytes, size_t size, char text[65]);
 
 #endif
