@@ -42,6 +42,7 @@ static int run(struct call *call)
         .progress = dn_report_progress,
         .context = call->report,
     };
+    struct dino_convert_result result = {0};
     char *head = NULL, *from = dn_model_resolve(call->items[0], &err);
     bool ok = from != NULL;
 
@@ -52,7 +53,10 @@ static int run(struct call *call)
         options.head = head;
     }
     dn_signals_hold();
-    ok = ok && dino_convert(from, call->items[1], &options, &err);
+    ok = ok && dino_convert(from, call->items[1], &options, &result, &err);
+    if (ok && result.bad_values > 0)
+        dn_warn(call->report, "%s: %lld weights are NaN or infinite", from,
+                (long long)result.bad_values);
     if (ok && !settings->quiet)
         dn_print(call->report, "%s\n", call->items[1]);
     free(from);

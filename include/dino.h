@@ -479,6 +479,11 @@ struct dino_convert_options {
     void *context;
 };
 
+struct dino_convert_result {
+    int64_t tensors;    /* written */
+    int64_t bad_values; /* NaN or infinite weights among them; they are written as they are */
+};
+
 /*
  * Read a checkpoint of any layout, write another. A name without .pth, .pt, .bin or
  * .safetensors is a directory, which must be new or empty: model.safetensors, config.json,
@@ -486,9 +491,11 @@ struct dino_convert_options {
  * classifier of the Hugging Face layout; the official layout gets it beside, "x.pth" and
  * "x_pretrain.pth" as "x_linear_head.pth", its class names as "x_labels.txt". What a layout
  * demands and the source lacks is neutral: a mask token or bias of zeros, a layer scale of 1.
+ * `result` may be NULL.
  */
 DINO_API bool dino_convert(const char *from, const char *to,
-                           const struct dino_convert_options *options, struct dino_error *err);
+                           const struct dino_convert_options *options,
+                           struct dino_convert_result *result, struct dino_error *err);
 
 /* ---------------------------------------------------------------- the machine */
 

@@ -92,7 +92,7 @@ class Dino:
         options = ConvertOptions(C.sizeof(ConvertOptions), 0, DTYPES[dtype],
                                  head and head.encode(), labels and labels.encode(), heads)
         self.check(self.lib.dino_convert(source.encode(), to.encode(), C.byref(options),
-                                         C.byref(self.error)))
+                                         None, C.byref(self.error)))
 
     def run(self, path, x, heads=0, head=None, logits=False):
         """Tokens [batch, tokens, dim] or logits [batch, classes] of x [batch, 3, h, w]."""

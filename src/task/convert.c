@@ -263,7 +263,7 @@ static void release(struct convert *c)
 }
 
 bool dino_convert(const char *from, const char *to, const struct dino_convert_options *options,
-                  struct dino_error *err)
+                  struct dino_convert_result *result, struct dino_error *err)
 {
     static const struct dino_convert_options as_stored = {.dtype = DINO_AUTO};
     struct convert c = {.options = options ? options : &as_stored};
@@ -274,6 +274,8 @@ bool dino_convert(const char *from, const char *to, const struct dino_convert_op
                        sizeof *options);
     bool ok = choose_layout(&c, to, err) && read_source(&c, from, err) &&
               (is_file_name(to) ? write_file(&c, to, err) : write_folder(&c, to, err));
+    if (ok && result)
+        *result = (struct dino_convert_result){(int64_t)c.done, c.bad_values};
     release(&c);
     return ok;
 }

@@ -34,6 +34,7 @@ struct convert {
     struct convert_item *items;
     size_t count, room;
     size_t done, total; /* tensors, for progress */
+    int64_t bad_values; /* NaN or infinite weights so far */
 
     float *values; /* the parameter at hand, in official shape */
     size_t value_room;

@@ -111,7 +111,6 @@ static bool put(const struct sink *sink, const void *data, size_t size, struct d
 static bool hold(struct convert *c, struct param_ref ref, struct dino_error *err)
 {
     size_t count = dn_param_elements(&c->config, ref.param);
-    int64_t bad = 0;
 
     if (c->holding && c->held.param == ref.param && c->held.block == ref.block)
         return true;
@@ -119,7 +118,7 @@ static bool hold(struct convert *c, struct param_ref ref, struct dino_error *err
     if (!dn_grow(&c->values, &c->value_room, count, sizeof *c->values, "a parameter", err))
         return false;
     if (dn_param_present(&c->weights.config, ref.param)) {
-        dn_weights_read(&c->weights, ref.param, ref.block, c->values, &bad);
+        dn_weights_read(&c->weights, ref.param, ref.block, c->values, &c->bad_values);
         dn_weights_drop(&c->weights, ref.param, ref.block);
     } else {
         bool scale = ref.param == PARAM_LS1 || ref.param == PARAM_LS2;
@@ -170,8 +169,9 @@ static bool write_item(struct convert *c, size_t index, const struct sink *sink,
         if (item->kind == CONVERT_PARAM)
             from = c->values + (size_t)item->ref.part * count + first;
         else
-            dn_tensor_read(item->kind == CONVERT_HEAD_BIAS ? c->head_bias : c->head_weight,
-                           first, n, block);
+            c->bad_values += (int64_t)dn_tensor_read(
+                item->kind == CONVERT_HEAD_BIAS ? c->head_bias : c->head_weight, first, n,
+                block);
         ok = narrow(item, from, n, bytes, err) && put(sink, bytes, n * width, err);
     }
     free(bytes);

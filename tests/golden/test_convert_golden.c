@@ -50,7 +50,7 @@ static void convert(const char *from, const char *to, int heads)
 {
     struct dino_convert_options options = {.dtype = DINO_AUTO, .heads = heads};
     struct dino_error err = {0};
-    CHECK_OK(dino_convert(from, to, &options, &err), err);
+    CHECK_OK(dino_convert(from, to, &options, NULL, &err), err);
 }
 
 TEST(every_official_file_becomes_the_hugging_face_file)
@@ -115,7 +115,7 @@ static void round_trip(const char *classifier, const char *stem)
 
     struct dino_convert_options options = {
         .dtype = DINO_AUTO, .heads = 4, .head = in_scratch(head), .labels = in_scratch(labels)};
-    CHECK_OK(dino_convert(in_scratch(backbone), in_scratch(folder), &options, &err), err);
+    CHECK_OK(dino_convert(in_scratch(backbone), in_scratch(folder), &options, NULL, &err), err);
     check_same(in_scratch(folder), testing_golden(classifier));
     snprintf(from, sizeof from, "%s/config.json", classifier);
     snprintf(folder, sizeof folder, "%s_again/config.json", stem);
@@ -134,7 +134,8 @@ TEST(a_head_on_four_layers_is_no_hugging_face_classifier)
     struct dino_error err = {0};
 
     options.head = testing_golden("tiny_t1_linear4_head.pth");
-    CHECK(!dino_convert(testing_golden("tiny_t1.pth"), in_scratch("four"), &options, &err));
+    CHECK(
+        !dino_convert(testing_golden("tiny_t1.pth"), in_scratch("four"), &options, NULL, &err));
     CHECK(err.code == DINO_EUNSUPPORTED && strstr(err.message, "4 class tokens"));
 }
 
@@ -144,7 +145,8 @@ TEST(a_head_or_labels_that_do_not_fit_are_refused)
     struct dino_error err = {0};
 
     options.head = testing_golden("tiny_t1_linear_head.pth");
-    CHECK(!dino_convert(testing_golden("tiny_t3.pth"), in_scratch("wrong"), &options, &err));
+    CHECK(!dino_convert(testing_golden("tiny_t3.pth"), in_scratch("wrong"), &options, NULL,
+                        &err));
     CHECK(err.code == DINO_EFORMAT && strstr(err.message, "does not fit"));
 
     const char *path = in_scratch("two.txt");
@@ -153,9 +155,11 @@ TEST(a_head_or_labels_that_do_not_fit_are_refused)
     fclose(file);
     options.heads = 4;
     options.labels = path;
-    CHECK(!dino_convert(testing_golden("tiny_t1.pth"), in_scratch("wrong"), &options, &err));
+    CHECK(!dino_convert(testing_golden("tiny_t1.pth"), in_scratch("wrong"), &options, NULL,
+                        &err));
     CHECK(err.code == DINO_EARG && strstr(err.message, "2 labels, but the head has 1000"));
     options.head = NULL;
-    CHECK(!dino_convert(testing_golden("tiny_t1.pth"), in_scratch("wrong"), &options, &err));
+    CHECK(!dino_convert(testing_golden("tiny_t1.pth"), in_scratch("wrong"), &options, NULL,
+                        &err));
     CHECK(strstr(err.message, "without a head"));
 }

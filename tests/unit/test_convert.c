@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <jansson.h>
+#include <math.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -140,7 +141,7 @@ TEST(official_to_hugging_face_and_back_changes_no_bit)
 
         snprintf(name, sizeof name, "folder-%zu", i);
         const char *folder = in_scratch(name);
-        CHECK_OK(dino_convert(pth, folder, &options, &err), err);
+        CHECK_OK(dino_convert(pth, folder, &options, NULL, &err), err);
         struct tensors file = {0};
         CHECK_OK(dn_tensors_open(&file, folder, &err), err);
         struct weights weights;
@@ -153,7 +154,7 @@ TEST(official_to_hugging_face_and_back_changes_no_bit)
         dn_tensors_release(&file);
 
         const char *back = in_scratch("back.pth");
-        CHECK_OK(dino_convert(folder, back, NULL, &err), err);
+        CHECK_OK(dino_convert(folder, back, NULL, NULL, &err), err);
         check_same(pth, back, DINO_F32);
     }
 }
@@ -168,14 +169,14 @@ TEST(sixteen_bit_weights_are_the_rounded_ones)
     for (int i = 0; i < 2; i++) {
         struct dino_convert_options options = {.dtype = dtypes[i], .heads = 2};
         const char *to = in_scratch("rounded.pth");
-        CHECK_OK(dino_convert(pth, to, &options, &err), err);
+        CHECK_OK(dino_convert(pth, to, &options, NULL, &err), err);
         check_same(pth, to, dtypes[i]);
         /* as stored keeps the 16 bits */
         options.dtype = DINO_AUTO;
         const char *again = in_scratch("again.safetensors");
-        CHECK_OK(dino_convert(to, again, &options, &err), err);
+        CHECK_OK(dino_convert(to, again, &options, NULL, &err), err);
         const char *back = in_scratch("back.pth");
-        CHECK_OK(dino_convert(again, back, &options, &err), err);
+        CHECK_OK(dino_convert(again, back, &options, NULL, &err), err);
         check_same(to, back, dtypes[i]);
     }
 }
@@ -188,11 +189,32 @@ TEST(a_weight_that_f16_cannot_hold_is_named)
     struct dino_error err = {0};
     const char *to = in_scratch("large.pth");
 
-    CHECK(!dino_convert(pth, to, &options, &err));
+    CHECK(!dino_convert(pth, to, &options, NULL, &err));
     CHECK(err.code == DINO_EUNSUPPORTED && strstr(err.message, "more than f16 can"));
     CHECK(!dn_exists(to));
     options.dtype = DINO_BF16;
-    CHECK_OK(dino_convert(pth, to, &options, &err), err);
+    CHECK_OK(dino_convert(pth, to, &options, NULL, &err), err);
+}
+
+TEST(nan_weights_are_written_and_counted)
+{
+    struct vit_config config = small(DINO_FFN_MLP, 0);
+    struct dino_convert_options options = {.dtype = DINO_BF16, .heads = 2};
+    struct dino_convert_result sound, spoilt;
+    struct dino_error err = {0};
+    struct param_ref ref = dn_param_first();
+    size_t count = 0, tensors = 0;
+
+    do {
+        count += dn_param_elements(&config, ref.param);
+        tensors++;
+    } while (dn_param_next(&config, &ref));
+    const char *good = make_pth(&config, 1), *bad = make_pth(&config, NAN);
+    CHECK_OK(dino_convert(good, in_scratch("sound.pth"), &options, &sound, &err), err);
+    CHECK(sound.tensors == (int64_t)tensors && sound.bad_values == 0);
+    CHECK_OK(dino_convert(bad, in_scratch("folder"), &options, &spoilt, &err), err);
+    CHECK(spoilt.tensors > sound.tensors); /* q, k and v by themselves */
+    CHECK(spoilt.bad_values == (int64_t)count);
 }
 
 /* Is there anything in the scratch folder whose name holds this? */
@@ -214,16 +236,16 @@ TEST(a_folder_that_is_not_empty_is_refused_and_an_empty_one_filled)
     struct dino_error err = {0};
 
     CHECK(mkdir(folder, 0777) == 0);
-    CHECK_OK(dino_convert(pth, folder, &options, &err), err);
-    CHECK(!dino_convert(pth, folder, &options, &err));
+    CHECK_OK(dino_convert(pth, folder, &options, NULL, &err), err);
+    CHECK(!dino_convert(pth, folder, &options, NULL, &err));
     CHECK(err.code == DINO_EIO && strstr(err.message, "not empty"));
-    CHECK(!dino_convert(pth, pth, NULL, &err)); /* width 16 does not tell the heads */
+    CHECK(!dino_convert(pth, pth, NULL, NULL, &err)); /* width 16 does not tell the heads */
     CHECK(strstr(err.message, "heads"));
-    CHECK(!dino_convert(pth, "/nonexistent/folder", &options, &err));
+    CHECK(!dino_convert(pth, "/nonexistent/folder", &options, NULL, &err));
     CHECK(err.code == DINO_EIO);
-    CHECK(!dino_convert(pth, "/nonexistent/x.pth", &options, &err));
+    CHECK(!dino_convert(pth, "/nonexistent/x.pth", &options, NULL, &err));
     CHECK(err.code == DINO_EIO);
-    CHECK(!dino_convert("/nonexistent/x.pth", in_scratch("y.pth"), &options, &err));
+    CHECK(!dino_convert("/nonexistent/x.pth", in_scratch("y.pth"), &options, NULL, &err));
     CHECK(err.code == DINO_EIO);
     CHECK(!left_behind(".tmp-"));
 }
@@ -245,7 +267,7 @@ TEST(a_cancelled_conversion_leaves_nothing)
     for (int i = 0; i < 3; i++) {
         struct dino_convert_options options = {
             .heads = 2, .progress = stop_soon, .context = &total};
-        CHECK(!dino_convert(pth, in_scratch(names[i]), &options, &err));
+        CHECK(!dino_convert(pth, in_scratch(names[i]), &options, NULL, &err));
         CHECK(err.code == DINO_ECANCELLED && total > 30);
     }
     CHECK(!left_behind("stopped"));
@@ -266,7 +288,7 @@ TEST(a_full_disk_is_reported_and_leaves_nothing)
         tight = before;
         tight.rlim_cur = 9000;
         CHECK(setrlimit(RLIMIT_FSIZE, &tight) == 0);
-        bool done = dino_convert(pth, in_scratch(names[i]), &options, &err);
+        bool done = dino_convert(pth, in_scratch(names[i]), &options, NULL, &err);
         CHECK(setrlimit(RLIMIT_FSIZE, &before) == 0);
         CHECK(!done && err.code == DINO_EIO && strstr(err.message, "full"));
     }
@@ -300,7 +322,7 @@ TEST(awkward_class_names_keep_one_line_each)
     options.labels = labels;
     CHECK_OK(dn_pth_write(options.head, head, 2, fill_head, NULL, &err), err);
     const char *folder = in_scratch("awkward");
-    CHECK_OK(dino_convert(make_pth(&config, 1), folder, &options, &err), err);
+    CHECK_OK(dino_convert(make_pth(&config, 1), folder, &options, NULL, &err), err);
 
     /* a line break in a name, and a name that is empty */
     json_t *json = json_load_file(in_scratch("awkward/config.json"), 0, NULL);
@@ -309,7 +331,7 @@ TEST(awkward_class_names_keep_one_line_each)
     json_object_set_new(names, "2", json_string(""));
     CHECK(json_dump_file(json, in_scratch("awkward/config.json"), 0) == 0);
     json_decref(json);
-    CHECK_OK(dino_convert(folder, in_scratch("plain.pth"), NULL, &err), err);
+    CHECK_OK(dino_convert(folder, in_scratch("plain.pth"), NULL, NULL, &err), err);
     size_t size;
     CHECK_OK(dn_read_all(in_scratch("plain_labels.txt"), 1000, (uint8_t **)&text, &size, &err),
              err);
@@ -324,17 +346,17 @@ TEST(what_hugging_face_cannot_hold_is_refused)
     struct dino_convert_options options = {.heads = 2};
     struct dino_error err = {0};
 
-    CHECK(!dino_convert(make_pth(&config, 1), in_scratch("none"), &options, &err));
+    CHECK(!dino_convert(make_pth(&config, 1), in_scratch("none"), &options, NULL, &err));
     CHECK(err.code == DINO_EUNSUPPORTED && strstr(err.message, "no FFN"));
     config = small(DINO_FFN_SWIGLU, 0);
     config.hidden = 44; /* transformers rounds to multiples of 8 */
-    CHECK(!dino_convert(make_pth(&config, 1), in_scratch("none"), &options, &err));
+    CHECK(!dino_convert(make_pth(&config, 1), in_scratch("none"), &options, NULL, &err));
     CHECK(err.code == DINO_EUNSUPPORTED && strstr(err.message, "hidden width of 44"));
     options.layout = DINO_LAYOUT_OFFICIAL;
-    CHECK(!dino_convert(make_pth(&config, 1), in_scratch("none"), &options, &err));
+    CHECK(!dino_convert(make_pth(&config, 1), in_scratch("none"), &options, NULL, &err));
     CHECK(err.code == DINO_EARG && strstr(err.message, "is a file"));
     options = (struct dino_convert_options){.heads = 2, .dtype = DINO_I8};
-    CHECK(!dino_convert(make_pth(&config, 1), in_scratch("none"), &options, &err));
+    CHECK(!dino_convert(make_pth(&config, 1), in_scratch("none"), &options, NULL, &err));
     CHECK(err.code == DINO_EARG);
 }
 
@@ -349,7 +371,7 @@ TEST(any_hidden_width_that_a_ratio_can_give_comes_back)
         struct dino_convert_options options = {.heads = 2};
         snprintf(name, sizeof name, "ratio-%d", hidden);
         const char *folder = in_scratch(name);
-        CHECK_OK(dino_convert(make_pth(&config, 1), folder, &options, &err), err);
+        CHECK_OK(dino_convert(make_pth(&config, 1), folder, &options, NULL, &err), err);
         snprintf(name, sizeof name, "ratio-%d/config.json", hidden);
         json_t *json = json_load_file(in_scratch(name), 0, NULL);
         CHECK(json);
