@@ -22,12 +22,15 @@ struct sample {
     int64_t pass, position;
 };
 
-/* Pictures that a sample could not be made of, in the order they were tried. */
+/* A picture that a sample could not be made of. */
+struct miss {
+    int64_t picture;
+    struct dino_error why;
+};
+
+/* In the order they were tried. */
 struct misses {
-    struct miss {
-        int64_t picture;
-        struct dino_error why;
-    } * items;
+    struct miss *items;
     size_t count, room;
 };
 
