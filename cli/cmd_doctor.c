@@ -2,14 +2,20 @@
 #include "command.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/file.h"
+#include "base/str.h"
 #include "choose_model.h"
 #include "hub.h"
 #include "json_text.h"
 
 struct settings {
     bool json;
+};
+
+struct fact {
+    char key[64], value[256];
 };
 
 static const struct option rows[] = {
@@ -28,14 +34,74 @@ static void tell(struct report *report, struct json *json, const char *key, cons
         dn_print(report, "%-24s %s\n", key, value);
 }
 
+/* "cpu f32 linear" in its three words. */
+static bool is_kernel(const char *key, char device[16], char dtype[16], char op[32])
+{
+    return sscanf(key, "%15s %15s %31s", device, dtype, op) == 3;
+}
+
+/* Does an earlier fact name the same device and op? */
+static bool is_told(const struct fact *facts, int index, const char *device, const char *op)
+{
+    char a[16], dtype[16], b[32];
+
+    for (int i = 0; i < index; i++)
+        if (is_kernel(facts[i].key, a, dtype, b) && strcmp(a, device) == 0 &&
+            strcmp(b, op) == 0)
+            return true;
+    return false;
+}
+
+/* "linear   f32 this kernel | bf16 that one": the fact at `index` with those of the same device
+ * and op behind it; one name where all are the same. */
+static void tell_kernel(struct report *report, const struct fact *facts, int index, int count)
+{
+    char device[16], dtype[16], op[32], title[64];
+    struct str line = {0};
+    bool same = true;
+
+    is_kernel(facts[index].key, device, dtype, op);
+    if (is_told(facts, index, device, op))
+        return;
+    for (int i = index; i < count; i++) {
+        char other[16], name[32];
+        if (!is_kernel(facts[i].key, other, dtype, name) || strcmp(other, device) != 0 ||
+            strcmp(name, op) != 0)
+            continue;
+        same = same && strcmp(facts[i].value, facts[index].value) == 0;
+        dn_str_addf(&line, "%s%s %s", i == index ? "" : " | ", dtype, facts[i].value);
+    }
+    snprintf(title, sizeof title, "%s %s", device, op);
+    tell(report, NULL, title, same ? facts[index].value : dn_str_text(&line));
+    dn_str_release(&line);
+}
+
+/* For people the kernels are a line an op, for programs a member each. */
+static void tell_machine(struct report *report, struct json *json)
+{
+    enum { FACTS = 200 };
+    struct fact *facts = calloc(FACTS, sizeof *facts);
+    char device[16], dtype[16], op[32];
+    int count = 0;
+
+    while (facts && count < FACTS &&
+           dino_machine_fact(count, facts[count].key, facts[count].value))
+        count++;
+    for (int i = 0; i < count; i++) {
+        if (!json && is_kernel(facts[i].key, device, dtype, op))
+            tell_kernel(report, facts, i, count);
+        else
+            tell(report, json, facts[i].key, facts[i].value);
+    }
+    free(facts);
+}
+
 static void tell_all(struct report *report, struct json *json)
 {
     struct model_settings model = {0};
     struct dino_error err = {0};
-    char key[64], value[256];
 
-    for (int i = 0; dino_machine_fact(i, key, value); i++)
-        tell(report, json, key, value);
+    tell_machine(report, json);
 #ifdef HAVE_CURL
     tell(report, json, "downloads", "libcurl");
 #else

@@ -500,7 +500,8 @@ DINO_API bool dino_convert(const char *from, const char *to,
 /* ---------------------------------------------------------------- the machine */
 
 /* One line of facts a call, key and value, until it returns false: processor, ISA, caps,
- * libraries and versions, devices, and the kernel chosen for each op. For `dino doctor`. */
+ * libraries and versions, devices, and the kernel chosen for each op ("cpu f32 linear"; a
+ * dtype that a device refuses has one line, "cpu f32"). For `dino doctor`. */
 DINO_API bool dino_machine_fact(int index, char key[64], char value[256]);
 
 /* Measured arithmetic peak of this machine in GFLOP/s for a dtype at a thread count; takes

@@ -61,18 +61,30 @@ static void device_fact(int index, char key[64], char value[256])
     dn_device_close(device);
 }
 
-/* "cpu f32 linear" -> the kernel that this processor gets. */
-static void kernel_fact(int index, char key[64], char value[256])
+/* "cpu f32 linear" -> the kernel that this processor gets; a dtype that the device refuses is
+ * one fact, "cpu f32". */
+static bool kernel_fact(int index, char key[64], char value[256])
 {
-    enum dino_dtype dtype = dtypes[index / OPS];
-    const char *op = ops[index % OPS];
-    struct dino_error err = {0};
-    struct device *device = dn_device_open("cpu", dtype, 1, &err);
-    const char *kernel = device ? device->ops->kernel_name(device, op) : err.message;
-
-    snprintf(key, 64, "cpu %s %s", dino_dtype_name(dtype), op);
-    snprintf(value, 256, "%.255s", kernel ? kernel : "none");
-    dn_device_close(device);
+    for (int i = 0; i < DTYPES; i++) {
+        const char *dtype = dino_dtype_name(dtypes[i]);
+        struct dino_error err = {0};
+        struct device *device = dn_device_open("cpu", dtypes[i], 1, &err);
+        int facts = device ? OPS : 1;
+        if (index >= facts) {
+            dn_device_close(device);
+            index -= facts;
+            continue;
+        }
+        const char *kernel = device ? device->ops->kernel_name(device, ops[index]) : NULL;
+        snprintf(key, 64, "cpu %s%s%s", dtype, device ? " " : "", device ? ops[index] : "");
+        if (kernel)
+            snprintf(value, 256, "%.255s", kernel);
+        else
+            snprintf(value, 256, "not available%s%.200s", device ? "" : ": ", err.message);
+        dn_device_close(device);
+        return true;
+    }
+    return false;
 }
 
 bool dino_machine_fact(int index, char key[64], char value[256])
@@ -96,10 +108,7 @@ bool dino_machine_fact(int index, char key[64], char value[256])
         return true;
     }
     index -= DEVICE_FACTS;
-    if (index >= OPS * DTYPES)
-        return false;
-    kernel_fact(index, key, value);
-    return true;
+    return kernel_fact(index, key, value);
 }
 
 double dino_machine_peak(enum dino_dtype dtype, int threads)

@@ -27,6 +27,25 @@ TEST(facts_name_the_processor_the_libraries_and_a_kernel_for_every_op)
     CHECK(!find_fact("no such fact", value));
 }
 
+TEST(every_dtype_has_a_kernel_for_each_op_or_one_line_that_says_why_not)
+{
+    static const char *const dtypes[] = {"f32", "bf16", "int8"};
+    char key[64], value[256], wanted[16];
+
+    for (int d = 0; d < 3; d++) {
+        int ops = 0, refusals = 0;
+        size_t size = (size_t)snprintf(wanted, sizeof wanted, "cpu %s", dtypes[d]);
+        for (int i = 0; dino_machine_fact(i, key, value); i++) {
+            if (strncmp(key, wanted, size) != 0)
+                continue;
+            ops += key[size] == ' ';
+            if (key[size] == 0 && strncmp(value, "not available: ", 15) == 0)
+                refusals++;
+        }
+        CHECK(refusals == 1 ? ops == 0 : refusals == 0 && ops == 10);
+    }
+}
+
 TEST(the_list_of_facts_ends)
 {
     char key[64], value[256];
