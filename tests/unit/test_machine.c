@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cpu_features.h"
 #include "testing.h"
 
 static bool find_fact(const char *wanted, char value[256])
@@ -55,6 +56,18 @@ TEST(the_list_of_facts_ends)
         count++;
     CHECK(count > 20 && count < 100);
     CHECK(!dino_machine_fact(-1, key, value));
+}
+
+TEST(automatic_arithmetic_is_bf16_only_where_the_processor_multiplies_it)
+{
+    char value[256];
+
+    setenv("DINO_ISA", "avx2", 1);
+    CHECK(find_fact("compute auto", value) && strcmp(value, "f32") == 0);
+    unsetenv("DINO_ISA");
+    CHECK(find_fact("compute auto", value));
+    bool bf16 = dn_cpu_features().isa >= DN_ISA_AVX512BF16;
+    assert_string_equal(value, bf16 ? "bf16" : "f32");
 }
 
 TEST(a_cap_on_the_instruction_set_is_said)

@@ -183,8 +183,8 @@ static const struct device_ops cpu_ops = {
 
 struct device *dn_cpu_open(enum dino_dtype dtype, int threads, struct dino_error *err)
 {
-    if (dtype == DINO_AUTO)
-        dtype = DINO_F32;
+    if (dtype == DINO_AUTO) /* bf16 pays where the processor multiplies it, and only there */
+        dtype = dn_cpu_features().isa >= DN_ISA_AVX512BF16 ? DINO_BF16 : DINO_F32;
     if (dtype != DINO_F32 && dtype != DINO_BF16 && dtype != DINO_I8) {
         dn_fail(err, DINO_EUNSUPPORTED, "device cpu computes f32, bf16 or int8, not %s",
                 dino_dtype_name(dtype));
