@@ -52,7 +52,7 @@ struct op_layernorm_back {
     bool accumulate;
 };
 
-/* As layernorm, with weight and bias [1, n] of x's dtype. y may not be x. */
+/* As layernorm, with weight and bias [1, n] of the dtype of x. y may be x. */
 struct op_norm {
     struct mat y, x, weight, bias;
     double eps;

@@ -80,7 +80,7 @@ static inline struct mat train_zeros(const struct trainer_bench *b, int rows, in
 /* Values of the golden tensor OP.NAME; cols 0: one row. */
 static inline void train_fill(const struct trainer_bench *b, struct mat m, const char *name)
 {
-    char full[160];
+    char full[320];
     size_t count;
 
     snprintf(full, sizeof full, "%s%s%s", b->op, *b->op ? "." : "", name);
@@ -94,7 +94,7 @@ static inline void train_fill(const struct trainer_bench *b, struct mat m, const
 
 static inline struct mat train_load(const struct trainer_bench *b, const char *name, int cols)
 {
-    char full[160];
+    char full[320];
 
     snprintf(full, sizeof full, "%s%s%s", b->op, *b->op ? "." : "", name);
     const struct dino_tensor *t = dn_tensors_find(&b->file, full);
@@ -111,7 +111,7 @@ static inline struct mat train_load(const struct trainer_bench *b, const char *n
 static inline void train_check_bar(const struct trainer_bench *b, struct mat m,
                                    const char *name, double bar, double absolute)
 {
-    char full[160];
+    char full[320];
     size_t count;
     double worst = 0, most = 0;
 

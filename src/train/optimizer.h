@@ -1,0 +1,61 @@
+/*
+ * What happens to the blocks of numbers after the gradient: clipping of each module on its own,
+ * AdamW with a rate a parameter, and the teacher's moving average.
+ */
+#ifndef TRAIN_OPTIMIZER_H
+#define TRAIN_OPTIMIZER_H
+
+#include "compute/device.h"
+#include "train/groups.h"
+#include "train/params_block.h"
+
+/* Blocks of one layout in device memory. */
+struct train_blocks {
+    enum dino_dtype dtype;
+    void *student, *teacher, *grads, *first, *second; /* first, second: moments of AdamW */
+};
+
+/* Five zeroed blocks in one allocation; release with the same table. */
+bool dn_train_blocks_init(struct train_blocks *blocks, struct queue *queue,
+                          const struct params_table *table, struct dino_error *err);
+void dn_train_blocks_release(struct train_blocks *blocks, const struct device *device,
+                             const struct params_table *table);
+
+void dn_zero_grads(struct queue *queue, const struct params_table *table,
+                   const struct train_blocks *blocks);
+
+struct clipping {
+    double norm[MODULE_COUNT];        /* of each module's gradient */
+    double coefficient[MODULE_COUNT]; /* min(1, limit / (norm + 1e-6)) */
+};
+
+/* limit <= 0: coefficients of one. Waits for the norms; false if the queue failed. */
+bool dn_clip(struct queue *queue, const struct params_table *table,
+             const struct train_blocks *blocks, double limit, struct clipping *clip,
+             struct dino_error *err);
+
+struct param_rate {
+    double lr, decay;
+};
+
+/* What the schedules say at this step, times the multipliers of each parameter's group: rates
+ * [table->count]. */
+void dn_param_rates(const struct params_table *table, const struct group_rule *rule, double lr,
+                    double last_layer_lr, double decay, struct param_rate *rates);
+
+struct adamw_options {
+    double beta1, beta2, eps;
+    int64_t step;                   /* from 1 */
+    const struct param_rate *rates; /* one for each item of the table */
+};
+
+/* The gradient counts clip->coefficient times. */
+void dn_optimizer_step(struct queue *queue, const struct params_table *table,
+                       const struct train_blocks *blocks, const struct clipping *clip,
+                       const struct adamw_options *options);
+
+/* teacher = momentum teacher + (1 - momentum) student */
+void dn_teacher_follow(struct queue *queue, const struct params_table *table,
+                       const struct train_blocks *blocks, double momentum);
+
+#endif

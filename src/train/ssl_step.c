@@ -1,0 +1,441 @@
+#include "train/ssl_step.h"
+
+#include <string.h>
+
+/* Images [first, first + count) of the batch. */
+struct part {
+    int first, count;
+};
+
+static int crops_of(const struct ssl_step *s)
+{
+    return 2 * s->config.images;
+}
+
+static int patches_of(const struct ssl_step *s)
+{
+    int grid = s->config.global_size / s->table->config.backbone.patch;
+
+    return grid * grid;
+}
+
+static struct mat first_rows(struct mat m, int rows)
+{
+    m.rows = rows;
+    return m;
+}
+
+static struct part part_at(const struct ssl_step *s, int first)
+{
+    int left = s->config.images - first;
+
+    return (struct part){first, left < s->config.micro ? left : s->config.micro};
+}
+
+/* ---- what comes in ---- */
+
+/* Where the masked patches of each global crop begin, and which they are. */
+static bool list_masks(struct ssl_step *s, const struct ssl_batch *batch,
+                       struct dino_error *err)
+{
+    int patches = patches_of(s), crop = 0;
+
+    if (batch->masked_count < 0 || batch->masked_count > s->config.most_masked)
+        return dn_fail(err, DINO_EARG, "%d masked patches, at most %d were planned",
+                       batch->masked_count, s->config.most_masked);
+    s->mask_first[0] = 0;
+    for (int i = 0; i < batch->masked_count; i++) {
+        int at = batch->masked[i];
+        if (at < 0 || at / patches >= crops_of(s) || (i > 0 && at <= batch->masked[i - 1]))
+            return dn_fail(err, DINO_EARG, "masked patch %d is %d: not ascending in %d", i, at,
+                           crops_of(s) * patches);
+        while (crop < at / patches)
+            s->mask_first[++crop] = i;
+        s->mask_patch[i] = at % patches;
+    }
+    while (crop < crops_of(s))
+        s->mask_first[++crop] = batch->masked_count;
+    return true;
+}
+
+static int masked_of(const struct ssl_step *s, int crop)
+{
+    return s->mask_first[crop + 1] - s->mask_first[crop];
+}
+
+static size_t plane_floats(const struct ssl_step *s, int size)
+{
+    return (size_t)s->table->config.backbone.channels * (size_t)size * (size_t)size;
+}
+
+/* The views of a part: its global crops, then its local ones if wanted. Returns how many. */
+static int list_views(struct ssl_step *s, const struct ssl_batch *batch, struct part part,
+                      bool masks, bool locals)
+{
+    const struct ssl_config *c = &s->config;
+    int count = 0;
+
+    for (int crop = 0; crop < 2; crop++)
+        for (int i = part.first; i < part.first + part.count; i++) {
+            int at = crop * c->images + i;
+            s->views[count++] = (struct view){
+                .planes = batch->global + (size_t)at * plane_floats(s, c->global_size),
+                .sample = at,
+                .masked = masks ? s->mask_patch + s->mask_first[at] : NULL,
+                .masked_count = masks ? masked_of(s, at) : 0,
+            };
+        }
+    for (int crop = 0; locals && crop < c->local_crops; crop++)
+        for (int i = part.first; i < part.first + part.count; i++) {
+            int at = crop * c->images + i;
+            s->views[count++] = (struct view){
+                .planes = batch->local + (size_t)at * plane_floats(s, c->local_size),
+                .group = 1,
+                .sample = at,
+            };
+        }
+    return count;
+}
+
+/* The global crop in the whole batch that is view v of a part. */
+static int crop_of(const struct ssl_step *s, struct part part, int v)
+{
+    return v / part.count * s->config.images + part.first + v % part.count;
+}
+
+static void normalise(struct ssl_step *s, void *params, struct mat y, struct mat x)
+{
+    const struct params_table *t = s->table;
+
+    dn_norm(s->queue,
+            (struct op_norm){
+                .y = y,
+                .x = x,
+                .weight = dn_params_backbone(t, params, x.dtype, PARAM_NORM_WEIGHT, -1),
+                .bias = dn_params_backbone(t, params, x.dtype, PARAM_NORM_BIAS, -1),
+                .eps = (double)t->config.backbone.norm_eps,
+            });
+}
+
+/* ---- teacher ---- */
+
+/* Class tokens of all crops, then the patches at masked places, as rows. */
+static void teacher_features(struct ssl_step *s, void *params, const struct ssl_batch *batch)
+{
+    int front = 1 + s->table->config.backbone.registers;
+    struct part part = {0};
+
+    for (; part.first < s->config.images; part.first += part.count) {
+        int count = 0;
+        part = part_at(s, part.first);
+        int views = list_views(s, batch, part, false, false);
+        struct mat x = dn_backbone_forward(&s->teacher, params, s->views, views, NULL);
+        for (int v = 0; v < views; v++) {
+            int crop = crop_of(s, part, v), row = s->teacher.starts[v];
+            s->from[count] = row;
+            s->to[count++] = crop;
+            for (int m = s->mask_first[crop]; m < s->mask_first[crop + 1]; m++) {
+                s->from[count] = row + front + s->mask_patch[m];
+                s->to[count++] = crops_of(s) + m;
+            }
+        }
+        dn_put_rows(
+            s->queue,
+            (struct op_put_rows){
+                .y = s->teacher_rows, .x = x, .to = s->to, .from = s->from, .count = count});
+    }
+}
+
+static void centre(struct ssl_step *s, const struct target_scratch *scratch, struct mat logits,
+                   struct mat centre_row, double temperature)
+{
+    if (s->config.centering == CENTERING_SINKHORN)
+        dn_targets_sinkhorn(s->queue, scratch, logits, temperature);
+    else
+        dn_targets_softmax(s->queue, scratch, logits, centre_row, s->config.centre_momentum,
+                           temperature);
+}
+
+static void make_targets(struct ssl_step *s, void *params, const struct ssl_batch *batch,
+                         double temperature)
+{
+    int crops = crops_of(s), masked = batch->masked_count;
+    struct mat rows = first_rows(s->teacher_rows, crops + masked);
+
+    teacher_features(s, params, batch);
+    normalise(s, params, rows, rows);
+    if (s->table->config.separate_ibot) {
+        dn_head_forward(&s->teacher_dino, params, first_rows(rows, crops), s->dino_targets);
+        if (masked)
+            dn_head_forward(&s->teacher_ibot, params, dn_mat_rows(rows, crops, masked),
+                            first_rows(s->ibot_targets, masked));
+    } else {
+        dn_head_forward(&s->teacher_dino, params, rows,
+                        first_rows(s->dino_targets, crops + masked));
+    }
+    centre(s, &s->dino_scratch, s->dino_targets, s->dino_centre, temperature);
+    centre(s, &s->ibot_scratch, first_rows(s->ibot_targets, masked), s->ibot_centre,
+           temperature);
+}
+
+/* ---- student ---- */
+
+/* The rows of the stream that the heads see: class tokens of local crops, of global crops,
+ * masked patches. */
+static void list_rows(struct ssl_step *s, struct part part, bool locals)
+{
+    int front = 1 + s->table->config.backbone.registers, globals = 2 * part.count, count = 0;
+
+    s->count = (struct ssl_rows){.global = globals};
+    if (locals)
+        s->count.local = s->config.local_crops * part.count;
+    for (int v = 0; v < s->count.local; v++)
+        s->from[count++] = s->student.starts[globals + v];
+    for (int v = 0; v < globals; v++)
+        s->from[count++] = s->student.starts[v];
+    for (int v = 0; v < globals; v++) {
+        int crop = crop_of(s, part, v);
+        for (int m = s->mask_first[crop]; m < s->mask_first[crop + 1]; m++)
+            s->from[count++] = s->student.starts[v] + front + s->mask_patch[m];
+    }
+    s->count.masked = count - s->count.local - globals;
+}
+
+static int all_rows(const struct ssl_step *s)
+{
+    return s->count.local + s->count.global + s->count.masked;
+}
+
+static void student_forward(struct ssl_step *s, void *params, const struct ssl_batch *batch,
+                            struct part part, const struct drop_path *drop, bool locals)
+{
+    int views = list_views(s, batch, part, true, locals);
+    struct mat x = dn_backbone_forward(&s->student, params, s->views, views, drop);
+
+    list_rows(s, part, locals);
+    struct mat rows_x = first_rows(s->rows_x, all_rows(s));
+    dn_put_rows(s->queue, (struct op_put_rows){
+                              .y = rows_x, .x = x, .from = s->from, .count = rows_x.rows});
+    normalise(s, params, first_rows(s->rows, rows_x.rows), rows_x);
+}
+
+/* The class tokens of a part's global crops to their places in the batch. */
+static void keep_class_rows(struct ssl_step *s, struct part part)
+{
+    for (int v = 0; v < s->count.global; v++)
+        s->to[v] = crop_of(s, part, v);
+    dn_put_rows(s->queue, (struct op_put_rows){
+                              .y = s->class_rows,
+                              .x = dn_mat_rows(s->rows, s->count.local, s->count.global),
+                              .to = s->to,
+                              .count = s->count.global,
+                          });
+}
+
+/* d_class from class_rows: each crop's tokens look for neighbours among their own kind. */
+static void koleo(struct ssl_step *s)
+{
+    int images = s->config.images;
+
+    dn_l2norm(s->queue, (struct op_l2norm){.y = s->unit_rows, .x = s->class_rows, .eps = 1e-8});
+    dn_fill(s->queue, (struct op_fill){.y = s->d_class});
+    for (int crop = 0; crop < 2; crop++)
+        dn_koleo(s->queue, (struct op_koleo){
+                               .d_u = dn_mat_rows(s->d_class, crop * images, images),
+                               .losses = dn_mat_rows(s->koleo_losses, crop * images, images),
+                               .u = dn_mat_rows(s->unit_rows, crop * images, images),
+                               .nearest = s->nearest + (size_t)crop * (size_t)images,
+                               .weight = s->config.koleo_weight,
+                           });
+    dn_l2norm_back(s->queue,
+                   (struct op_l2norm_back){
+                       .d_x = s->d_class, .d_y = s->d_class, .x = s->class_rows, .eps = 1e-8});
+}
+
+/* ---- losses ---- */
+
+static void cross_entropy(struct ssl_step *s, struct mat logits, struct mat targets, int first,
+                          int per)
+{
+    dn_cross_entropy(s->queue, (struct op_cross_entropy){
+                                   .d_x = logits,
+                                   .losses = dn_mat_rows(s->losses, first, logits.rows),
+                                   .x = logits,
+                                   .t = targets,
+                                   .rows = s->target_rows,
+                                   .weights = s->weights,
+                                   .per = per,
+                                   .temperature = s->config.student_temperature,
+                               });
+}
+
+/* Every pair of a teacher crop and another crop of the same image weighs the same. */
+static void dino_losses(struct ssl_step *s, struct part part)
+{
+    const struct ssl_config *c = &s->config;
+    double pairs = 2 + 2.0 * c->local_crops, weight = c->dino_weight / (pairs * c->images);
+
+    for (int r = 0; r < s->count.local; r++) {
+        int image = part.first + r % part.count;
+        s->target_rows[2 * r] = image;
+        s->target_rows[2 * r + 1] = c->images + image;
+        s->weights[r] = weight;
+    }
+    cross_entropy(s, first_rows(s->dino_logits, s->count.local), s->dino_targets, 0, 2);
+    for (int r = 0; r < s->count.global; r++) { /* the other crop's target */
+        s->target_rows[r] = (crop_of(s, part, r) + c->images) % crops_of(s);
+        s->weights[r] = weight;
+    }
+    cross_entropy(s, dn_mat_rows(s->dino_logits, s->count.local, s->count.global),
+                  s->dino_targets, s->count.local, 1);
+}
+
+static void ibot_loss(struct ssl_step *s, struct part part)
+{
+    int front = s->count.local + s->count.global, row = 0;
+    bool separate = s->table->config.separate_ibot;
+    struct mat logits = separate ? first_rows(s->ibot_logits, s->count.masked)
+                                 : dn_mat_rows(s->dino_logits, front, s->count.masked);
+
+    for (int v = 0; v < s->count.global; v++) {
+        int crop = crop_of(s, part, v), masked = masked_of(s, crop);
+        /* as dinov2/data/collate.py: masks_weight is f32 */
+        double share = masked ? (double)(1 / (float)masked) : 0;
+        for (int m = s->mask_first[crop]; m < s->mask_first[crop + 1]; m++, row++) {
+            s->target_rows[row] = m;
+            s->weights[row] = s->config.ibot_weight * share / crops_of(s);
+        }
+    }
+    cross_entropy(s, logits, s->ibot_targets, front, 1);
+}
+
+/* The sum of count numbers in device memory, in f64. */
+static double device_sum(struct ssl_step *s, struct mat m)
+{
+    double sum = 0;
+
+    if (m.rows == 0 || s->queue->error.code != DINO_OK)
+        return 0;
+    s->queue->device->ops->download(s->queue, s->host_losses, m.data,
+                                    (size_t)m.rows * dino_dtype_size(m.dtype));
+    const float *narrow = (const float *)s->host_losses;
+    for (int r = 0; r < m.rows; r++)
+        sum += m.dtype == DINO_F64 ? s->host_losses[r] : (double)narrow[r];
+    return sum;
+}
+
+static void read_losses(struct ssl_step *s, struct ssl_losses *losses)
+{
+    struct ssl_rows n = s->count;
+
+    losses->dino_local += device_sum(s, first_rows(s->losses, n.local));
+    losses->dino_global += device_sum(s, dn_mat_rows(s->losses, n.local, n.global));
+    losses->ibot += device_sum(s, dn_mat_rows(s->losses, n.local + n.global, n.masked));
+}
+
+/* ---- backward ---- */
+
+/* Through the heads: rows -> logits, losses -> d_logits -> d_rows. */
+static void heads(struct ssl_step *s, const struct train_blocks *b, struct part part)
+{
+    bool separate = s->table->config.separate_ibot;
+    int front = s->count.local + s->count.global, masked = s->count.masked;
+    int dino = separate ? front : front + masked;
+    struct mat rows = first_rows(s->rows, dino), d_rows = first_rows(s->d_rows, dino);
+    struct mat logits = first_rows(s->dino_logits, dino);
+    struct mat patches = dn_mat_rows(s->rows, front, masked);
+    struct mat d_patches = dn_mat_rows(s->d_rows, front, masked);
+    struct mat patch_logits = first_rows(s->ibot_logits, masked);
+
+    dn_head_forward(&s->dino, b->student, rows, logits);
+    if (separate && masked)
+        dn_head_forward(&s->ibot, b->student, patches, patch_logits);
+    dino_losses(s, part);
+    ibot_loss(s, part);
+    dn_head_backward(&s->dino, b->student, b->grads, rows, logits, d_rows);
+    if (separate && masked)
+        dn_head_backward(&s->ibot, b->student, b->grads, patches, patch_logits, d_patches);
+}
+
+static void student_backward(struct ssl_step *s, const struct train_blocks *b, struct part part)
+{
+    const struct params_table *t = s->table;
+    enum dino_dtype dtype = s->rows.dtype;
+    struct mat d_rows = first_rows(s->d_rows, all_rows(s));
+    struct mat d_x = first_rows(s->d_x, s->student.tokens);
+
+    if (s->config.koleo_weight != 0) {
+        for (int v = 0; v < s->count.global; v++)
+            s->to[v] = crop_of(s, part, v);
+        dn_add_rows(s->queue, (struct op_add_rows){
+                                  .y = dn_mat_rows(d_rows, s->count.local, s->count.global),
+                                  .x = s->d_class,
+                                  .from = s->to,
+                                  .count = s->count.global,
+                                  .alpha = 1,
+                              });
+    }
+    dn_layernorm_back(
+        s->queue, (struct op_layernorm_back){
+                      .d_x = d_rows,
+                      .d_weight = dn_params_backbone(t, b->grads, dtype, PARAM_NORM_WEIGHT, -1),
+                      .d_bias = dn_params_backbone(t, b->grads, dtype, PARAM_NORM_BIAS, -1),
+                      .d_y = d_rows,
+                      .x = first_rows(s->rows_x, d_rows.rows),
+                      .weight = dn_params_backbone(t, b->student, dtype, PARAM_NORM_WEIGHT, -1),
+                      .eps = (double)t->config.backbone.norm_eps,
+                  });
+    dn_fill(s->queue, (struct op_fill){.y = d_x});
+    dn_add_rows(s->queue,
+                (struct op_add_rows){
+                    .y = d_x, .x = d_rows, .to = s->from, .count = d_rows.rows, .alpha = 1});
+    dn_backbone_backward(&s->student, b->student, b->grads, d_x);
+}
+
+/* KoLeo on more than one part needs all class tokens before the first backward. */
+static void class_tokens_first(struct ssl_step *s, void *params, const struct ssl_batch *batch,
+                               const struct drop_path *drop)
+{
+    struct part part = {0};
+
+    for (; part.first < s->config.images; part.first += part.count) {
+        part = part_at(s, part.first);
+        student_forward(s, params, batch, part, drop, false);
+        keep_class_rows(s, part);
+    }
+    koleo(s);
+}
+
+bool dn_ssl_step_run(struct ssl_step *s, const struct train_blocks *b,
+                     const struct ssl_batch *batch, double teacher_temperature, uint64_t seed,
+                     struct ssl_losses *losses, struct dino_error *err)
+{
+    const struct ssl_config *c = &s->config;
+    bool repel = c->koleo_weight != 0, parts = c->micro < c->images;
+    struct drop_path drop = {.rate = c->drop_path,
+                             .seed = seed,
+                             .samples = {2 * c->images, c->local_crops * c->images}};
+    struct part part = {0};
+
+    *losses = (struct ssl_losses){0};
+    if (!list_masks(s, batch, err))
+        return false;
+    make_targets(s, b->teacher, batch, teacher_temperature);
+    if (repel && parts)
+        class_tokens_first(s, b->student, batch, &drop);
+    for (; part.first < c->images; part.first += part.count) {
+        part = part_at(s, part.first);
+        student_forward(s, b->student, batch, part, &drop, true);
+        if (repel && !parts) {
+            keep_class_rows(s, part);
+            koleo(s);
+        }
+        heads(s, b, part);
+        read_losses(s, losses);
+        student_backward(s, b, part);
+    }
+    if (repel)
+        losses->koleo = device_sum(s, s->koleo_losses);
+    losses->total = losses->dino_local + losses->dino_global + losses->koleo + losses->ibot;
+    return dn_queue_finish(s->queue, err);
+}

@@ -1,0 +1,95 @@
+/*
+ * The gradient of one step of self-supervised training: teacher targets, student losses (DINO
+ * on class tokens, iBOT on masked patches, KoLeo on class tokens), backward.
+ *
+ * A batch may pass in parts of `micro` images and gives the gradient of the whole one: first
+ * the teacher sees all parts, so that Sinkhorn-Knopp and centring work on all targets at once;
+ * then, if there is more than one part, the student shows its class tokens, so that KoLeo finds
+ * neighbours in the whole batch; then each part passes forward and backward.
+ */
+#ifndef TRAIN_SSL_STEP_H
+#define TRAIN_SSL_STEP_H
+
+#include "train/backbone_train.h"
+#include "train/head_train.h"
+#include "train/optimizer.h"
+#include "train/targets.h"
+#include "train/train_config.h"
+
+struct ssl_config {
+    int images, micro;           /* of a batch, and of a part */
+    int global_size, local_size; /* side of a crop in pixels */
+    int local_crops;             /* an image; there are two global ones */
+    int most_masked;             /* patches in a batch */
+    enum train_centering centering;
+    double centre_momentum, student_temperature;
+    double dino_weight, ibot_weight, koleo_weight;
+    double drop_path;
+    bool checkpointing;
+};
+
+/* Crops are crop-major: crop 0 of all images, crop 1 of all images, ... Host f32, normalised,
+ * [3, size, size] each. masked: ascending positions in [2 images, patches of a global crop]. */
+struct ssl_batch {
+    const float *global, *local;
+    const int *masked;
+    int masked_count;
+};
+
+/* As optimised, with their weights. The official log shows koleo and ibot halved. */
+struct ssl_losses {
+    double dino_local, dino_global, koleo, ibot, total;
+};
+
+/* Rows that go through the heads: class tokens of local crops, of global crops, patches. */
+struct ssl_rows {
+    int local, global, masked;
+};
+
+struct ssl_step {
+    struct ssl_config config;
+    const struct params_table *table;
+    struct queue *queue;
+    struct backbone teacher, student;
+    struct head_pass teacher_dino, teacher_ibot, dino, ibot;
+    struct target_scratch dino_scratch, ibot_scratch;
+    void *memory; /* device */
+    size_t bytes;
+    void *centres; /* device: [1, K] of dino, [1, K] of ibot, behind each other */
+    size_t centre_bytes;
+    struct mat dino_centre, ibot_centre;
+
+    /* the whole batch, device */
+    struct mat teacher_rows;               /* [2 images + masked, dim] after the norm */
+    struct mat dino_targets, ibot_targets; /* logits, then targets */
+    struct mat class_rows, unit_rows;      /* [2 images, dim] of the student */
+    struct mat d_class;                    /* [2 images, dim] KoLeo's gradient */
+    struct mat koleo_losses;               /* [2 images, 1] */
+    int *nearest;                          /* [2 images] */
+
+    /* one part, device */
+    struct mat rows_x, rows; /* [all rows, dim] before and after the norm */
+    struct mat d_rows, d_x;  /* and [tokens, dim] */
+    struct mat dino_logits, ibot_logits;
+    struct mat losses; /* [all rows, 1] */
+    struct ssl_rows count;
+
+    /* host */
+    struct view *views;
+    int *mask_first, *mask_patch; /* [2 images + 1], [masked] */
+    int *from, *to;               /* rows of the stream, and where they go */
+    int *target_rows;
+    double *weights, *host_losses;
+};
+
+bool dn_ssl_step_init(struct ssl_step *s, struct queue *queue, const struct params_table *table,
+                      const struct ssl_config *config, struct dino_error *err);
+void dn_ssl_step_release(struct ssl_step *s);
+
+/* blocks->grads += the gradient of the batch; the centres move on. seed decides what stochastic
+ * depth drops. */
+bool dn_ssl_step_run(struct ssl_step *s, const struct train_blocks *blocks,
+                     const struct ssl_batch *batch, double teacher_temperature, uint64_t seed,
+                     struct ssl_losses *losses, struct dino_error *err);
+
+#endif
