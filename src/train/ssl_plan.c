@@ -184,11 +184,16 @@ static bool init_device(struct ssl_step *s, struct dino_error *err)
 bool dn_ssl_step_init(struct ssl_step *s, struct queue *queue, const struct params_table *table,
                       const struct ssl_config *config, struct dino_error *err)
 {
+    enum dino_dtype dtype = queue->device->activation;
+
     *s = (struct ssl_step){.config = *config, .table = table, .queue = queue};
     s->dino = s->teacher_dino =
         (struct head_pass){.queue = queue, .table = table, .module = MODULE_DINO_HEAD};
     s->ibot = s->teacher_ibot =
         (struct head_pass){.queue = queue, .table = table, .module = MODULE_IBOT_HEAD};
+    if (dtype != DINO_F32 && dtype != DINO_F64)
+        return dn_fail(err, DINO_EUNSUPPORTED, "training in %s on device %s, wanted f32",
+                       dino_dtype_name(dtype), queue->device->name);
     if (config_good(config, &table->config, err) && init_backbones(s, err) &&
         init_host(s, err) && init_device(s, err))
         return true;

@@ -53,6 +53,12 @@ TEST(a_batch_in_parts_has_the_gradient_of_the_whole)
     check_parts(&golden_cases[2], 0, 0, 1e-12); /* centring, separate heads */
 }
 
+TEST(a_batch_in_parts_has_the_gradient_of_the_whole_in_f32)
+{
+    for (int i = 1; i < GOLDEN_CASES; i++)
+        check_parts(&golden_cases[i], 1, 0.3, 3e-6);
+}
+
 TEST(a_batch_in_parts_drops_the_same_samples)
 {
     size_t count;

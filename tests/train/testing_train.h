@@ -28,7 +28,7 @@ static const struct {
     enum dino_dtype dtype;
     double bar;
 } train_devices[] = {{"ref", DINO_F64, 1e-7}, {"cpu", DINO_F32, 1e-5}};
-enum { TRAIN_DEVICES = 1 };
+enum { TRAIN_DEVICES = 2 };
 
 static inline struct trainer_bench train_open(int i, const char *golden)
 {

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "compute/cpu/cpu_train.h"
 #include "compute/cpu/cpu_gemm.h"
 
 static void device_close(struct device *d)
@@ -177,6 +178,7 @@ static const struct device_ops cpu_ops = {
     .copy = dn_cpu_copy,
     .mean_rows = dn_cpu_mean_rows,
     .patchify = dn_cpu_patchify,
+    .train = &dn_cpu_train_ops,
     .kernel_name = kernel_name,
     .peak = peak,
 };

@@ -1,0 +1,151 @@
+/*
+ * The kernels of train_kernels.h, included once for each instruction set by a file that
+ * defines LANES, FMA, MIN and MAX as kernels_template.h wants them, and TABLE, the name of
+ * its table. Simple loops are left to the compiler.
+ */
+#include <math.h>
+
+#include "compute/cpu/kernels_template.h"
+#include "compute/cpu/train_kernels.h"
+
+static float largest_of(const float *x, size_t n)
+{
+    float top = -INFINITY;
+
+#pragma omp simd reduction(max : top)
+    for (size_t i = 0; i < n; i++)
+        top = x[i] > top ? x[i] : top;
+    return top;
+}
+
+static float exponential(float *y, const float *x, float top, float scale, size_t n)
+{
+    vf sums = {0};
+    size_t i = 0;
+
+    for (; i + LANES <= n; i += LANES) {
+        vf e = exp_negative((load(x + i) - top) * scale, splat(0));
+        store(y + i, e);
+        sums += e;
+    }
+    float sum = lane_sum(sums);
+    if (i < n) {
+        float last[LANES];
+        store(last, exp_negative((load_part(x + i, n - i) - top) * scale, splat(0)));
+        for (size_t j = 0; i + j < n; j++)
+            sum += y[i + j] = last[j];
+    }
+    return sum;
+}
+
+static float dot(const float *x, const float *y, size_t n)
+{
+    float sum = 0;
+
+#pragma omp simd reduction(+ : sum)
+    for (size_t i = 0; i < n; i++)
+        sum += x[i] * y[i];
+    return sum;
+}
+
+static float sum_run(const float *x, size_t n)
+{
+    float sum = 0;
+
+#pragma omp simd reduction(+ : sum)
+    for (size_t i = 0; i < n; i++)
+        sum += x[i];
+    return sum;
+}
+
+static void mix(float *y, float a, const float *x, float b, size_t n)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++)
+        y[i] = a * x[i] + b * y[i];
+}
+
+static void add_product(float *y, float a, const float *x, const float *w, size_t n)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++)
+        y[i] += a * x[i] * w[i];
+}
+
+static void product(float *y, float a, const float *x, const float *w, size_t n)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++)
+        y[i] = a * x[i] * w[i];
+}
+
+/* gelu' = Phi(x) + x phi(x), and Phi(x) = gelu(x) / x */
+static inline vf gelu_slope(vf x)
+{
+    vf big_phi = pick((vu)(x == 0.0F), splat(0.5F), gelu_of(x) / x);
+    vf small = MIN(splat(13), magnitude(x)); /* phi(13) is 0 */
+    vf phi = exp_negative(-0.5F * small * small, splat(0)) * 0.398942280F;
+
+    return FMA(x, phi, big_phi);
+}
+
+static void gelu_back(float *d_x, const float *d_y, const float *x, size_t n)
+{
+    size_t i = 0;
+
+    for (; i + LANES <= n; i += LANES)
+        store(d_x + i, load(d_y + i) * gelu_slope(load(x + i)));
+    if (i < n)
+        store_part(d_x + i, load_part(d_y + i, n - i) * gelu_slope(load_part(x + i, n - i)),
+                   n - i);
+}
+
+/* 1 / (1 + exp(-v)), with the exponential of -|v| on both sides */
+static inline vf sigmoid_of(vf v)
+{
+    vf e = exp_negative(-magnitude(v), splat(0));
+
+    return pick((vu)(v < 0.0F), e, splat(1)) / (1.0F + e);
+}
+
+static void swiglu_back(float *d_gate, float *d_value, const float *d_y, const float *gate,
+                        const float *value, size_t n)
+{
+    for (size_t i = 0; i < n; i += LANES) {
+        size_t count = n - i < LANES ? n - i : LANES;
+        vf g = load_part(gate + i, count), dy = load_part(d_y + i, count);
+        vf v = load_part(value + i, count), share = sigmoid_of(g);
+        store_part(d_gate + i, dy * v * share * (1.0F + g * (1.0F - share)), count);
+        store_part(d_value + i, dy * g * share, count);
+    }
+}
+
+static void adamw(const struct adamw_run *r, size_t n)
+{
+    float *p = r->p, *m = r->m, *v = r->v;
+    const float *gradient = r->g;
+
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) {
+        float g = r->grad_scale * gradient[i];
+        m[i] = r->beta1 * m[i] + r->rest1 * g;
+        v[i] = r->beta2 * v[i] + r->rest2 * g * g;
+        p[i] = r->keep * p[i] - r->lr * m[i] / (sqrtf(v[i] * r->second) + r->eps);
+    }
+}
+
+/* The table of kernels_template.h is not wanted here; its functions are. */
+static void (*const unused)(struct kernels *, enum dn_isa) __attribute__((unused)) = fill_table;
+
+const struct train_kernels TABLE = {
+    .largest = largest_of,
+    .exponential = exponential,
+    .dot = dot,
+    .sum = sum_run,
+    .mix = mix,
+    .add_product = add_product,
+    .product = product,
+    .gelu_back = gelu_back,
+    .swiglu_back = swiglu_back,
+    .adamw = adamw,
+};
