@@ -165,13 +165,14 @@ static void pack(const struct attend_head *h)
     pack_values(h, h->values);
 }
 
-VEC_INLINE void multiply(const struct attend_head *h, int rows, int k, const float *a,
-                         const float *b, float *c, ptrdiff_t ldc, int add)
+/* half: b and c are VL wide */
+VEC_INLINE void multiply(const struct attend_head *h, int rows, int half,
+                         const struct tile_work *w)
 {
     if (per_dword(h) == 2)
-        tile_bf16(rows, k, a, b, c, ldc, add);
+        (half ? tile_bf16_half : tile_bf16)(rows, w);
     else
-        tile_f32(rows, k, a, b, c, ldc, add);
+        (half ? tile_f32_half : tile_f32)(rows, w);
 }
 
 /* Scores of the tile's queries with the keys of panels [from, to). */
@@ -179,15 +180,11 @@ static void make_scores(const struct attend_head *h, struct work *w, int rows, i
 {
     int dwords = blocks_of(h->width, per_dword(h));
     const float *panel = (const float *)h->keys + (ptrdiff_t)from * dwords * NR;
-    float *scores = w->scores;
+    struct tile_work t = {.k = dwords, .a = w->query, .c = w->scores, .ldc = TILE_STRIDE};
 
-    for (int p = from; p < to; p++, panel += dwords * NR, scores += NR) {
-        if (panel_width(h, p) == NR)
-            multiply(h, rows, dwords, w->query, panel, scores, TILE_STRIDE, 0);
-        else if (per_dword(h) == 2)
-            tile_bf16_half(rows, dwords, w->query, panel, scores, TILE_STRIDE, 0);
-        else
-            tile_f32_half(rows, dwords, w->query, panel, scores, TILE_STRIDE, 0);
+    for (int p = from; p < to; p++, panel += dwords * NR, t.c += NR) {
+        t.b = t.soon = panel;
+        multiply(h, rows, panel_width(h, p) < NR, &t);
     }
 }
 
@@ -286,10 +283,16 @@ static void add_values(const struct attend_head *h, struct work *w, int rows, in
 {
     int per = per_dword(h), all = blocks_of(h->tokens, per);
     const float *panel = (const float *)h->values + (ptrdiff_t)(key / per) * NR;
+    struct tile_work t = {.k = blocks_of(keys, per),
+                          .a = w->scores,
+                          .c = w->y,
+                          .ldc = MOST_WIDTH,
+                          .add = key > 0};
 
-    for (int c = 0; c < h->width; c += NR, panel += (ptrdiff_t)all * NR)
-        multiply(h, rows, blocks_of(keys, per), w->scores, panel, w->y + c, MOST_WIDTH,
-                 key > 0);
+    for (int c = 0; c < h->width; c += NR, panel += (ptrdiff_t)all * NR, t.c += NR) {
+        t.b = t.soon = panel;
+        multiply(h, rows, 0, &t);
+    }
 }
 
 static void take_queries(const struct attend_head *h, struct work *w, int first, int rows)

@@ -270,45 +270,61 @@ static void prefetch_residual(const struct plan *p, int row, int rows, int panel
             __builtin_prefetch(dn_cpu_at(p->op->residual, r, column + c));
 }
 
-/* One step of k for all tiles of a task. */
+/* What a thread works in. */
+struct room {
+    char *packed; /* rows of x */
+    int first;    /* the row that they start with, or -1 */
+    float *sums;
+};
+
+/* One step of k for all tiles of a task. While the tiles of one panel are made, the next
+ * panel of weights is on its way from memory. */
 static void run_step(const struct plan *p, int step, int first, int rows, int panel0,
-                     int panel1, char *packed, float *sums)
+                     int panel1, struct room *room)
 {
     const struct gemm_kernels *kernels = p->kernels;
-    int depth = p->w->depth, k0 = part(depth, p->steps, step);
-    int k = part(depth, p->steps, step + 1) - k0, nr = kernels->nr;
+    int depth = p->w->depth, k0 = part(depth, p->steps, step), nr = kernels->nr;
     int tiles = blocks_of(rows, kernels->mr);
+    size_t panel_size = (size_t)depth * (size_t)nr;
+    const float *b =
+        (const float *)p->w->values + (size_t)panel0 * panel_size + (size_t)(k0 * nr);
+    struct tile_work w = {.k = part(depth, p->steps, step + 1) - k0,
+                          .c = room->sums,
+                          .ldc = nr,
+                          .add = step > 0,
+                          .pace = blocks_of(nr * 4, tiles)};
 
-    pack_rows(p, first, rows, k0, k, packed);
-    for (int j = panel0; j < panel1; j++) {
-        const float *b =
-            (const float *)p->w->values + ((size_t)j * (size_t)depth + (size_t)k0) * (size_t)nr;
+    if (p->steps > 1 || room->first != first)
+        pack_rows(p, first, rows, k0, w.k, room->packed);
+    room->first = first;
+    for (int j = panel0; j < panel1; j++, b += panel_size)
         for (int t = 0; t < tiles; t++) {
             int row = part(rows, tiles, t), mr = part(rows, tiles, t + 1) - row;
-            if (step == p->steps - 1)
+            bool last = step == p->steps - 1;
+            w.a = room->packed + (size_t)row * TILE_STRIDE * 4;
+            w.b = b;
+            w.soon = (const char *)(j + 1 < panel1 ? b + panel_size : b) + t * w.k * w.pace;
+            if (last)
                 prefetch_residual(p, first + row, mr, j);
-            kernels->tile[p->w->kind](mr, k, packed + (size_t)row * TILE_STRIDE * 4, b, sums,
-                                      nr, step > 0);
-            if (step == p->steps - 1) {
-                struct gemm_finish f = finish_of(p, first + row, mr, j, sums);
+            kernels->tile[p->w->kind](mr, &w);
+            if (last) {
+                struct gemm_finish f = finish_of(p, first + row, mr, j, w.c);
                 kernels->finish(&f);
             }
             if (p->steps > 1)
-                sums += mr * nr;
+                w.c += mr * nr;
         }
-    }
 }
 
-static void run_task(const struct plan *p, int task, char *packed)
+static void run_task(const struct plan *p, int task, struct room *room)
 {
     int block = task / p->panel_blocks, columns = task % p->panel_blocks;
     int m = p->op->y.rows, first = part(m, p->row_blocks, block);
     int rows = part(m, p->row_blocks, block + 1) - first;
-    float *sums = (float *)(packed + p->x_bytes);
 
     for (int step = 0; step < p->steps; step++)
         run_step(p, step, first, rows, part(p->w->panels, p->panel_blocks, columns),
-                 part(p->w->panels, p->panel_blocks, columns + 1), packed, sums);
+                 part(p->w->panels, p->panel_blocks, columns + 1), room);
 }
 
 static void quantise_rows(const struct plan *p)
@@ -366,10 +382,11 @@ void dn_gemm_linear(struct queue *q, const struct gemm_kernels *kernels,
 #pragma omp parallel num_threads(p.threads)
     {
         char *mine = p.scratch + (size_t)omp_get_thread_num() * p.bytes;
+        struct room room = {mine, -1, (float *)(void *)(mine + p.x_bytes)};
         if (w->kind == TILE_I8)
             quantise_rows(&p);
         for (int t; (t = atomic_fetch_add(&next, 1)) < tasks;)
-            run_task(&p, t, mine);
+            run_task(&p, t, &room);
     }
 }
 

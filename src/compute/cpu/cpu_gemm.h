@@ -20,6 +20,19 @@ enum tile_kind { TILE_F32 = 0, TILE_BF16, TILE_I8, TILE_KINDS };
  * lines, so that the rows of a tile fall into different sets. */
 enum { TILE_K = 512, TILE_STRIDE = TILE_K + 16 };
 
+/* c [rows, nr], its rows ldc apart, becomes (or, with add, grows by) a [rows, k dwords] . b
+ * [k, nr]: floats, or int32 for bytes. Meanwhile memory that is needed next is asked for, from
+ * `soon` on, `pace` bytes a dword. */
+struct tile_work {
+    int k, add;
+    const void *a; /* rows TILE_STRIDE dwords apart */
+    const void *b;
+    float *c;
+    ptrdiff_t ldc;
+    const void *soon;
+    ptrdiff_t pace;
+};
+
 /* What follows the sums of one tile. */
 struct gemm_finish {
     enum tile_kind kind;
@@ -42,10 +55,8 @@ struct gemm_finish {
 struct gemm_kernels {
     enum dn_isa isa;
     int mr, nr; /* rows and columns of a tile at most */
-    /* c [rows, nr] = (or +=, if add) a [rows, k dwords, TILE_STRIDE] . b [k, nr]. NULL where
-     * the instruction set has no such product. */
-    void (*tile[TILE_KINDS])(int rows, int k, const void *a, const void *b, float *c,
-                             ptrdiff_t ldc, int add);
+    /* NULL where the instruction set has no such product. */
+    void (*tile[TILE_KINDS])(int rows, const struct tile_work *w);
     /* count numbers of a row of x, f32 or bf16, to f32 or bf16 for the micro-kernel. */
     void (*convert)(void *to, enum tile_kind kind, const void *x, int x_bf16, int count);
     /* A row to unsigned bytes: x ~ (byte - zero) * scale. */

@@ -86,22 +86,22 @@ VEC_INLINE vf tile_add(const enum tile_kind kind, vf a, vf b)
 /* Named variables, not arrays: these stay in registers under every compiler and -O2. */
 #define TILE_ROWS(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13)
 
-/*
- * c [mr, nv * VL], its rows ldc floats apart (bits of int32 for TILE_I8), is replaced, or
- * added to. b [k, nv * VL] is dense. kind, nv (1 or 2) and mr are constants at every call.
- */
-VEC_INLINE void tile(const enum tile_kind kind, const int nv, const int mr, int k,
-                     const void *a, const void *b, float *c, ptrdiff_t ldc, int add)
+/* kind, nv (1 or 2) and mr are constants at every call. */
+VEC_INLINE void tile(const enum tile_kind kind, const int nv, const int mr,
+                     const struct tile_work *w)
 {
-    const float *pa = a, *pb = b;
+    const float *a = w->a, *b = w->b;
+    const char *soon = w->soon;
+    ptrdiff_t pace = w->pace;
 #define ZERO(r) vf c##r##0 = vf_set1(0), c##r##1 = vf_set1(0);
     TILE_ROWS(ZERO)
 #undef ZERO
-    for (; k > 0; k--, pa++, pb += nv * VL) {
-        vf b0 = vf_load(pb), b1 = nv > 1 ? vf_load(pb + VL) : b0;
+    for (int k = w->k; k > 0; k--, a++, b += nv * VL, soon += pace) {
+        vf b0 = vf_load(b), b1 = nv > 1 ? vf_load(b + VL) : b0;
+        __builtin_prefetch(soon, 0, 2);
 #define STEP(r)                                       \
     if (mr > r) {                                     \
-        vf x = vf_set1(pa[r * TILE_STRIDE]);          \
+        vf x = vf_set1(a[r * TILE_STRIDE]);           \
         c##r##0 = tile_dot(kind, c##r##0, x, b0);     \
         if (nv > 1)                                   \
             c##r##1 = tile_dot(kind, c##r##1, x, b1); \
@@ -111,10 +111,10 @@ VEC_INLINE void tile(const enum tile_kind kind, const int nv, const int mr, int 
     }
 #define KEEP(r)                                                  \
     if (mr > r) {                                                \
-        float *to = c + r * ldc;                                 \
-        if (add)                                                 \
+        float *to = w->c + r * w->ldc;                           \
+        if (w->add)                                              \
             c##r##0 = tile_add(kind, c##r##0, vf_load(to));      \
-        if (add && nv > 1)                                       \
+        if (w->add && nv > 1)                                    \
             c##r##1 = tile_add(kind, c##r##1, vf_load(to + VL)); \
         vf_store(to, c##r##0);                                   \
         if (nv > 1)                                              \
@@ -125,20 +125,19 @@ VEC_INLINE void tile(const enum tile_kind kind, const int nv, const int mr, int 
 }
 
 /* A function of this name for any mr: the constants that a switch makes of it. */
-#define TILE_CASE(r)                                     \
-    case r + 1:                                          \
-        if (r < MR)                                      \
-            tile(kind, nv, r + 1, k, a, b, c, ldc, add); \
+#define TILE_CASE(r)                  \
+    case r + 1:                       \
+        if (r < MR)                   \
+            tile(kind, nv, r + 1, w); \
         break;
-#define TILE_ANY(name, kind_, nv_)                                                          \
-    static __attribute__((noinline)) void name(int mr, int k, const void *a, const void *b, \
-                                               float *c, ptrdiff_t ldc, int add)            \
-    {                                                                                       \
-        const enum tile_kind kind = kind_;                                                  \
-        const int nv = nv_;                                                                 \
-        switch (mr) {                                                                       \
-            TILE_ROWS(TILE_CASE)                                                            \
-        }                                                                                   \
+#define TILE_ANY(name, kind_, nv_)                                                \
+    static __attribute__((noinline)) void name(int mr, const struct tile_work *w) \
+    {                                                                             \
+        const enum tile_kind kind = kind_;                                        \
+        const int nv = nv_;                                                       \
+        switch (mr) {                                                             \
+            TILE_ROWS(TILE_CASE)                                                  \
+        }                                                                         \
     }
 
 #endif

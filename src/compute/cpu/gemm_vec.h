@@ -541,34 +541,4 @@ VEC_INLINE vf vf_exp2_rough(vf x)
     return vf_scale2(p, n);
 }
 
-/*
- * 0.5 x (1 + erf(x / sqrt 2)) = max(x, 0) - t Q(t), t = |x|, where Q(t) = erfc(t / sqrt 2) / 2
- * = 2^p(t) and p is a minimax fit, exact at 0. Relative error 2e-7 near zero and for every
- * positive x; absolute 1e-8 in the negative tail. Beyond 8, Q is 6e-16.
- */
-VEC_INLINE vf vf_gelu(vf x)
-{
-    vf t = vf_min(vf_set1(8.0F), vf_abs(x));
-    vf p = vf_set1(-1.67961442e-8F);
-    p = vf_fma(p, t, vf_set1(5.6472535e-7F));
-    p = vf_fma(p, t, vf_set1(-7.96093837e-6F));
-    p = vf_fma(p, t, vf_set1(5.96764334e-5F));
-    p = vf_fma(p, t, vf_set1(-0.000223856381F));
-    p = vf_fma(p, t, vf_set1(-0.000112858246F));
-    p = vf_fma(p, t, vf_set1(0.0070824467F));
-    p = vf_fma(p, t, vf_set1(-0.0525315104F));
-    p = vf_fma(p, t, vf_set1(-0.459192028F));
-    p = vf_fma(p, t, vf_set1(-1.15110729F));
-    p = vf_fma(p, t, vf_set1(-1.0F));
-    return vf_max(vf_set1(0.0F), x) - t * vf_exp2(p);
-}
-
-/* The polynomial p for results that are rounded to bf16 next: Q within 1.1e-4. */
-#define GELU_END 5.5F
-#define GELU_1 -1.15061476F
-#define GELU_2 -0.46098251F
-#define GELU_3 -0.0506355703F
-#define GELU_4 0.00656198247F
-#define GELU_5 -0.000397098238F
-
 #endif
