@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/str.h"
+#include "kept_inputs.h"
 #include "open_all.h"
 #include "signals.h"
 
@@ -159,6 +160,11 @@ static int run(struct call *call)
     call->report->quiet = settings->quiet;
     if (!settings->output)
         return dn_misuse(call, "where to? -o FILE.npy, .safetensors or .jsonl");
+    const char *output = settings->output;
+    if (!dn_ends_with(output, ".npy") && !dn_ends_with(output, ".safetensors") &&
+        !dn_ends_with(output, ".jsonl"))
+        return dn_misuse(call, "--output %s: wanted a name in .npy, .safetensors or .jsonl",
+                         output);
     if (!parse_tokens(settings->tokens, &tokens, &err) ||
         !parse_layers(settings->layers, layers, &layer_count, &err))
         return dn_misuse(call, "%s", err.message);
@@ -183,7 +189,8 @@ static int run(struct call *call)
         .context = call->report,
     };
     dn_decode_choose(&settings->view, &options.feed.decode);
-    bool ok = fill_layers(layers, &layer_count, dino_model_info(opened.model)->depth, &err);
+    bool ok = fill_layers(layers, &layer_count, dino_model_info(opened.model)->depth, &err) &&
+              dn_model_spare(opened.model, settings->output, &err);
     options.layer_count = layer_count;
     options.layers = layer_count ? layers : NULL;
     dn_signals_hold();

@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/str.h"
+#include "kept_inputs.h"
 #include "open_all.h"
 #include "pca_sheet.h"
 #include "signals.h"
@@ -70,6 +71,7 @@ struct work {
     struct patches *patches; /* [pictures] */
     bool folder, made;       /* the output is a folder; it was made by this call */
     struct unique_names names;
+    struct kept_inputs inputs;
     struct dino_image *pairs; /* of the sheet */
     size_t pair_room;
     int painted;
@@ -164,7 +166,8 @@ static bool save_picture(struct work *work, const char *name, const struct dino_
 {
     const char *unique = dn_unique_name(&work->names, name, err);
     char *path = unique ? dn_path_join(work->settings->output, unique, err) : NULL;
-    bool ok = path && dino_image_write(image, path, err);
+    bool ok =
+        path && dn_inputs_spare(&work->inputs, path, err) && dino_image_write(image, path, err);
 
     free(path);
     return ok;
@@ -259,12 +262,39 @@ static bool find_basis(struct work *work, struct dino_error *err)
     return work->pca != NULL;
 }
 
+/* No picture and no model may be written over: known before the work, not after it. */
+static bool spare_inputs(struct work *work, struct dino_error *err)
+{
+    const struct settings *settings = work->settings;
+    struct unique_names names = {0};
+    bool ok = dn_inputs_find(&work->inputs, work->opened.source, err);
+
+    if (ok && settings->save_basis)
+        ok = dn_inputs_spare(&work->inputs, settings->save_basis, err) &&
+             dn_model_spare(work->opened.model, settings->save_basis, err);
+    if (ok && !work->folder)
+        ok = dn_inputs_spare(&work->inputs, settings->output, err);
+    for (int64_t i = 0; ok && work->folder && !work->made; i++) {
+        if (i == dino_source_count(work->opened.source))
+            break;
+        const char *name =
+            dn_unique_name(&names, dino_source_name(work->opened.source, i), err);
+        char *path = name ? dn_path_join(settings->output, name, err) : NULL;
+        ok = path && dn_inputs_spare(&work->inputs, path, err);
+        free(path);
+    }
+    dn_unique_release(&names);
+    return ok;
+}
+
 static bool work_all(struct work *work, struct dino_error *err)
 {
     const struct settings *settings = work->settings;
     struct dino_image sheet = {0};
 
-    if (!dn_open_all(&work->opened, work->call, &settings->model, &settings->view, "pca", err))
+    if (!dn_open_all(&work->opened, work->call, &settings->model, &settings->view, "pca",
+                     err) ||
+        !spare_inputs(work, err))
         return false;
     work->patches = dn_calloc((size_t)dino_source_count(work->opened.source),
                               sizeof *work->patches, "the pictures", err);
@@ -335,6 +365,7 @@ static void release(struct work *work)
         dino_image_release(&work->pairs[i]);
     free(work->pairs);
     dn_unique_release(&work->names);
+    dn_inputs_release(&work->inputs);
     dino_pca_free(work->pca);
     free(work->rows);
     free(work->at_border);

@@ -13,7 +13,7 @@ bool dn_map_open(struct mapping *map, const char *path, struct dino_error *err)
 {
     struct stat info;
     bool ok = false;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe is told, not waited for */
 
     *map = (struct mapping){0};
     if (fd < 0)
@@ -37,6 +37,8 @@ bool dn_map_open(struct mapping *map, const char *path, struct dino_error *err)
         goto done;
     }
     map->bytes = (struct span){data, (size_t)info.st_size};
+    map->device = (uint64_t)info.st_dev;
+    map->inode = (uint64_t)info.st_ino;
     ok = true;
 done:
     close(fd);
@@ -48,6 +50,13 @@ void dn_map_close(struct mapping *map)
     if (map->bytes.data)
         munmap((void *)(uintptr_t)map->bytes.data, map->bytes.size);
     *map = (struct mapping){0};
+}
+
+bool dn_map_is(const struct mapping *map, const char *path)
+{
+    struct stat info;
+    return map->bytes.data && stat(path, &info) == 0 && (uint64_t)info.st_dev == map->device &&
+           (uint64_t)info.st_ino == map->inode;
 }
 
 /* Whole pages inside [data, data + size); advice outside the mapping is never given. */
@@ -122,6 +131,13 @@ bool dn_exists(const char *path)
 {
     struct stat info;
     return stat(path, &info) == 0;
+}
+
+bool dn_same_file(const char *a, const char *b)
+{
+    struct stat left, right;
+    return stat(a, &left) == 0 && stat(b, &right) == 0 && left.st_dev == right.st_dev &&
+           left.st_ino == right.st_ino;
 }
 
 bool dn_make_parents(const char *path, struct dino_error *err)

@@ -13,10 +13,13 @@
 /* A whole file, mapped read-only; sequential or random, the kernel decides. */
 struct mapping {
     struct span bytes;
+    uint64_t device, inode; /* which file it is */
 };
 
 bool dn_map_open(struct mapping *map, const char *path, struct dino_error *err);
 void dn_map_close(struct mapping *map);
+/* Does this path lead to the mapped file? */
+bool dn_map_is(const struct mapping *map, const char *path);
 /* Let the pages of [data, data + size) go: they come back from the file when touched. */
 void dn_map_drop(const struct mapping *map, const void *data, size_t size);
 /* Ask for pages ahead of use. */
@@ -28,6 +31,8 @@ bool dn_read_all(const char *path, size_t limit, uint8_t **data, size_t *size,
 
 bool dn_is_dir(const char *path);
 bool dn_exists(const char *path);
+/* Do both lead to one existing file? */
+bool dn_same_file(const char *a, const char *b);
 /* mkdir -p of the directories that path's last part lies in. */
 bool dn_make_parents(const char *path, struct dino_error *err);
 

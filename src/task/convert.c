@@ -138,10 +138,36 @@ static bool write_head_beside(struct convert *c, const char *to, struct dino_err
     return ok;
 }
 
+/* What is read may not be written over. */
+static bool spares(const struct convert *c, const char *path, struct dino_error *err)
+{
+    bool read = c->options->labels && dn_same_file(c->options->labels, path);
+
+    for (size_t i = 0; i < c->tensors.map_count; i++)
+        read = read || dn_map_is(&c->tensors.maps[i], path);
+    for (size_t i = 0; i < c->head_file.map_count; i++)
+        read = read || dn_map_is(&c->head_file.maps[i], path);
+    return !read ||
+           dn_fail(err, DINO_EARG, "%s: is what is converted, wanted another name", path);
+}
+
+static bool spares_beside(const struct convert *c, const char *to, struct dino_error *err)
+{
+    char *head = beside(to, "_linear_head", NULL, err);
+    char *labels = beside(to, "_labels", ".txt", err);
+    bool ok = head && labels && spares(c, head, err) && spares(c, labels, err);
+
+    free(labels);
+    free(head);
+    return ok;
+}
+
 static bool write_file(struct convert *c, const char *to, struct dino_error *err)
 {
     bool beside_head = !c->hf && c->head_weight;
 
+    if (!spares(c, to, err) || (beside_head && !spares_beside(c, to, err)))
+        return false;
     if (!dn_convert_list_backbone(c, err))
         return false;
     c->total = c->count + (beside_head ? 2 : 0);
@@ -240,6 +266,8 @@ static bool choose_layout(struct convert *c, const char *to, struct dino_error *
     if (dtype != DINO_AUTO && dtype != DINO_F32 && dtype != DINO_F16 && dtype != DINO_BF16)
         return dn_fail(err, DINO_EARG, "%s: weights in %s: wanted f32, f16, bf16 or as stored",
                        to, dino_dtype_name(dtype));
+    if (!*to)
+        return dn_fail(err, DINO_EARG, "an empty name is no place to write");
     bool official = dn_ends_with(to, ".pth") || dn_ends_with(to, ".pt");
     c->hf = layout == DINO_LAYOUT_HF || (layout == DINO_LAYOUT_AUTO && !official);
     if (!c->hf && !is_file_name(to))

@@ -175,3 +175,37 @@ TEST(a_full_disk_is_reported_at_the_latest_on_commit)
     assert_non_null(strstr(err.message, "No space left"));
     CHECK(count_files("full") == 0);
 }
+
+TEST(one_file_is_known_under_every_name)
+{
+    char path[256], other[256];
+    struct dino_error err = {0};
+    struct mapping map;
+    struct output out;
+
+    snprintf(path, sizeof path, "%s/known", testing_scratch());
+    snprintf(other, sizeof other, "%s/alias", testing_scratch());
+    CHECK_OK(dn_output_open(&out, path, &err), err);
+    CHECK_OK(dn_output_write(&out, "x", 1, &err) && dn_output_commit(&out, &err), err);
+    dn_output_release(&out);
+    CHECK(symlink(path, other) == 0);
+    CHECK_OK(dn_map_open(&map, other, &err), err);
+    CHECK(dn_map_is(&map, path) && dn_map_is(&map, other));
+    CHECK(!dn_map_is(&map, testing_scratch()) && !dn_map_is(&map, "/nowhere"));
+    CHECK(dn_same_file(path, other) && !dn_same_file(path, testing_scratch()));
+    CHECK(!dn_same_file("/nowhere", "/nowhere"));
+    dn_map_close(&map);
+    CHECK(!dn_map_is(&map, path));
+}
+
+TEST(a_pipe_is_refused_without_waiting_for_a_writer)
+{
+    char path[256];
+    struct dino_error err = {0};
+    struct mapping map;
+
+    snprintf(path, sizeof path, "%s/pipe", testing_scratch());
+    CHECK(mkfifo(path, 0600) == 0);
+    CHECK(!dn_map_open(&map, path, &err));
+    CHECK(err.code == DINO_EIO && strstr(err.message, "is a device or pipe"));
+}
