@@ -51,6 +51,15 @@ bool dn_view_choose(const struct view_settings *settings, const char *usual,
         view->resize_width = settings->resize[0];
         view->resize_height = settings->resize[1];
     }
+    int patch = dino_model_info(model)->patch;
+    bool cuts = view->patch == 0; /* the model drops what is no whole patch */
+    if (cuts && settings->size && settings->size < patch)
+        return dn_fail(err, DINO_EARG, "--size %d: wanted at least a patch, %d", settings->size,
+                       patch);
+    if (cuts && settings->resize[0] &&
+        (settings->resize[0] < patch || settings->resize[1] < patch))
+        return dn_fail(err, DINO_EARG, "--resize %dx%d: wanted at least a patch, %d a side",
+                       settings->resize[0], settings->resize[1], patch);
     view->fit = settings->fit == 1 ? DINO_FIT_PAD : DINO_FIT_CROP;
     return true;
 }

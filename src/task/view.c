@@ -11,7 +11,7 @@
 #include "image/image.h"
 #include "model/model.h"
 
-enum { MOST_SIZE = 1 << 20, PATCH = 14 };
+enum { MOST_SIZE = 1 << 20, MOST_SIDE = 1 << 17, PATCH = 14 };
 
 static const float imagenet_mean[3] = {0.485F, 0.456F, 0.406F};
 static const float imagenet_std[3] = {0.229F, 0.224F, 0.225F};
@@ -207,7 +207,14 @@ static bool plan_view(struct plan *plan, const struct dino_view *view,
     resized(view, from, &plan->width, &plan->height);
     plan->x = window_of(view, plan->width, view->crop_width);
     plan->y = window_of(view, plan->height, view->crop_height);
-    return dn_image_check_size(plan->x.size, plan->y.size, "the view", &limits, err);
+    if (!dn_image_check_size(plan->x.size, plan->y.size, "the view", &limits, err))
+        return false;
+    if (plan->x.size > MOST_SIDE || plan->y.size > MOST_SIDE)
+        return dn_fail(err, DINO_EUNSUPPORTED,
+                       "%d x %d pixels make a view of %lld x %lld, wanted at most %d a side",
+                       from->width, from->height, (long long)plan->x.size,
+                       (long long)plan->y.size, MOST_SIDE);
+    return true;
 }
 
 static bool changes_nothing(const struct plan *plan, const struct dino_image *from)

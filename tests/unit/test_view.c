@@ -314,5 +314,12 @@ TEST(a_picture_without_pixels_and_a_view_too_large_are_refused)
     strip = drawn(60000, 1);
     CHECK(!dino_view_apply(&view, &strip, &to, &err));
     CHECK(strstr(err.message, "60000000x1000 pixels, wanted at most"));
+    view.resize = 4; /* few pixels, but longer than any model takes */
+    CHECK(!dino_view_apply(&view, &strip, &to, &err));
+    CHECK(err.code == DINO_EUNSUPPORTED && to.pixels == NULL);
+    CHECK(strstr(err.message, "60000 x 1 pixels make a view of 240000 x 4, wanted at most"));
+    view.resize = 2;
+    CHECK_OK(dino_view_apply(&view, &strip, &to, &err), err);
+    dino_image_release(&to);
     dino_image_release(&strip);
 }
