@@ -1,5 +1,6 @@
 #include "choose_model.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -62,7 +63,10 @@ char *dn_model_resolve(const char *name, struct dino_error *err)
     if (dn_exists(name))
         return dn_strdup(name, err);
     if (!dn_hub_find(name, &file)) {
-        dn_fail(err, DINO_EIO, "%s: no such file, and no name that dino get knows", name);
+        if (errno != ENOENT)
+            dn_fail_errno(err, "%s", name);
+        else
+            dn_fail(err, DINO_EIO, "%s: no such file, and no name that dino get knows", name);
         return NULL;
     }
     char *path = dn_cache_path(&file, err);

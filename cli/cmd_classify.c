@@ -55,12 +55,12 @@ static void print_table(struct work *work, const char *name, int count)
 {
     struct report *report = work->call->report;
 
-    dn_print(report, "%s\n", name);
+    dn_print_name(report, name);
     for (int i = 0; i < count; i++) {
         const char *label = dino_model_label(work->opened.model, work->index[i]);
         dn_print(report, "  %6.2f %%  ", 100.0 * (double)work->probability[i]);
         if (label)
-            dn_print(report, "%s\n", label);
+            dn_print_name(report, label);
         else
             dn_print(report, "class %d\n", work->index[i]);
     }

@@ -120,8 +120,8 @@ static void print_tensors(struct report *report, const struct dino_file *file)
     for (int i = 0; i < dino_file_count(file) && !dn_report_stop(report); i++) {
         const struct dino_tensor *tensor = dino_file_tensor(file, i);
         shape_text(tensor, " x ", &shape);
-        dn_print(report, "%-5s %-20s %s\n", dino_dtype_name(tensor->dtype), dn_str_text(&shape),
-                 tensor->name);
+        dn_print(report, "%-5s %-20s ", dino_dtype_name(tensor->dtype), dn_str_text(&shape));
+        dn_print_name(report, tensor->name);
     }
     dn_str_release(&shape);
 }
@@ -132,7 +132,8 @@ static void print_labels(struct report *report, const struct dino_file *file, in
     dn_print(report, "\n");
     for (int i = 0; i < classes && !dn_report_stop(report); i++) {
         const char *label = dino_file_label(file, i);
-        dn_print(report, "%5d %s\n", i, label ? label : "");
+        dn_print(report, "%5d ", i);
+        dn_print_name(report, label ? label : "");
     }
 }
 

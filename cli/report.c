@@ -86,6 +86,17 @@ void dn_print(struct report *report, const char *format, ...)
     va_end(args);
 }
 
+void dn_print_name(struct report *report, const char *name)
+{
+    dn_report_clear(report);
+    for (; *name; name++) {
+        bool control = (unsigned char)*name < 0x20 || *name == 0x7f;
+        if (putchar(control ? '?' : (unsigned char)*name) < 0 && !report->write_error)
+            report->write_error = errno;
+    }
+    dn_print(report, "\n");
+}
+
 void dn_warn(struct report *report, const char *format, ...)
 {
     va_list args;
@@ -126,9 +137,14 @@ int dn_report_error(struct report *report, const struct dino_error *err)
 
 void dn_report_skipped(void *context, const char *name, const struct dino_error *why)
 {
-    bool named = strncmp(why->message, name, strlen(name)) == 0;
+    size_t same = 0;
 
-    if (named)
+    /* messages have their control characters replaced */
+    while (name[same] && (why->message[same] == name[same] ||
+                          (why->message[same] == '?' &&
+                           ((unsigned char)name[same] < 0x20 || name[same] == 0x7f))))
+        same++;
+    if (!name[same])
         dn_warn(context, "skipped %s", why->message);
     else
         dn_warn(context, "skipped %s: %s", name, why->message);

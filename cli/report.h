@@ -28,6 +28,9 @@ void dn_report_init(struct report *report, const char *command);
 __attribute__((format(printf, 2, 3))) void dn_print(struct report *report, const char *format,
                                                     ...);
 
+/* A name that came from elsewhere, and a newline: no control character reaches a terminal. */
+void dn_print_name(struct report *report, const char *name);
+
 /* Something the user should know; the work goes on. */
 __attribute__((format(printf, 2, 3))) void dn_warn(struct report *report, const char *format,
                                                    ...);
