@@ -77,7 +77,8 @@ struct column_sums {
     const float *moments;  /* [rows, 2] mean and scale of `times`, or NULL: 0 and 1 */
 };
 
-static void chunk_sums(const struct column_sums *s, int first, int width, struct chunk *out)
+static void chunk_sums(const struct train_kernels *k, const struct column_sums *s, int first,
+                       int width, struct chunk *out)
 {
     memset(out, 0, sizeof *out);
     for (int top = 0; top < s->x.rows; top += ROWS) {
@@ -89,10 +90,7 @@ static void chunk_sums(const struct column_sums *s, int first, int width, struct
             const float *times = s->times.data ? dn_train_row(s->times, row) + first : NULL;
             float mean = s->moments ? s->moments[2 * r] : 0;
             float scale = s->moments ? s->moments[2 * r + 1] : 1;
-            for (int c = 0; c < width; c++)
-                sum[c] += x[c];
-            for (int c = 0; times && c < width; c++)
-                product[c] += x[c] * ((times[c] - mean) * scale);
+            k->add_columns(sum, product, x, times, mean, scale, (size_t)width);
         }
         for (int c = 0; c < width; c++) {
             out->sum[c] += (double)sum[c];
@@ -105,13 +103,14 @@ static void chunk_sums(const struct column_sums *s, int first, int width, struct
 static void column_sums(struct queue *q, const struct column_sums *s, struct mat sums,
                         struct mat products, double alpha, bool accumulate)
 {
+    const struct train_kernels *k = dn_cpu_train_kernels(q);
     int cols = s->x.cols, threads = dn_cpu_threads(q, numbers(s->x));
 
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int first = 0; first < cols; first += CHUNK) {
         struct chunk chunk;
         int width = cols - first < CHUNK ? cols - first : CHUNK;
-        chunk_sums(s, first, width, &chunk);
+        chunk_sums(k, s, first, width, &chunk);
         for (int c = 0; c < width; c++) {
             float *sum = (float *)sums.data + first + c;
             float *product = (float *)products.data + first + c;

@@ -26,6 +26,9 @@ struct train_kernels {
     float (*exponential)(float *y, const float *x, float top, float scale, size_t n);
     float (*dot)(const float *x, const float *y, size_t n);
     float (*sum)(const float *x, size_t n);
+    /* sum += x, and product += x * (times - mean) * scale unless times is NULL */
+    void (*add_columns)(float *sum, float *product, const float *x, const float *times,
+                        float mean, float scale, size_t n);
     /* y = a * x + b * y */
     void (*mix)(float *y, float a, const float *x, float b, size_t n);
     /* y = y + a * x * w */

@@ -58,6 +58,19 @@ static float sum_run(const float *x, size_t n)
     return sum;
 }
 
+static void add_columns(float *sum, float *product, const float *x, const float *times,
+                        float mean, float scale, size_t n)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++)
+        sum[i] += x[i];
+    if (!times)
+        return;
+#pragma omp simd
+    for (size_t i = 0; i < n; i++)
+        product[i] += x[i] * ((times[i] - mean) * scale);
+}
+
 static void mix(float *y, float a, const float *x, float b, size_t n)
 {
 #pragma omp simd
@@ -142,6 +155,7 @@ const struct train_kernels TABLE = {
     .exponential = exponential,
     .dot = dot,
     .sum = sum_run,
+    .add_columns = add_columns,
     .mix = mix,
     .add_product = add_product,
     .product = product,
