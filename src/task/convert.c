@@ -124,18 +124,37 @@ static char *beside(const char *path, const char *part, const char *extension,
     return name.text;
 }
 
-/* The official layout keeps a head in a file of its own. */
-static bool write_head_beside(struct convert *c, const char *to, struct dino_error *err)
-{
-    char *head = beside(to, "_linear_head", NULL, err);
-    char *labels = beside(to, "_labels", ".txt", err);
-    bool ok = head && labels && dn_convert_list_head(c, err) &&
-              dn_convert_write(c, head, err) &&
-              (!c->label_count || write_labels(c, labels, err));
+/* The official layout keeps a head in a file of its own, and its class names in another. */
+struct head_files {
+    char *weights, *labels;
+    bool fresh[2]; /* were not there before */
+};
 
-    free(labels);
-    free(head);
-    return ok;
+static bool name_head_files(struct head_files *files, const char *to, struct dino_error *err)
+{
+    files->weights = beside(to, "_linear_head", NULL, err);
+    files->labels = beside(to, "_labels", ".txt", err);
+    if (!files->weights || !files->labels)
+        return false;
+    files->fresh[0] = !dn_exists(files->weights);
+    files->fresh[1] = !dn_exists(files->labels);
+    return true;
+}
+
+static bool write_head_files(struct convert *c, const struct head_files *files,
+                             struct dino_error *err)
+{
+    return dn_convert_list_head(c, err) && dn_convert_write(c, files->weights, err) &&
+           (!c->label_count || write_labels(c, files->labels, err));
+}
+
+/* What a conversion that failed has left beside. */
+static void remove_head_files(const struct head_files *files)
+{
+    if (files->fresh[0])
+        unlink(files->weights);
+    if (files->fresh[1])
+        unlink(files->labels);
 }
 
 /* What is read may not be written over. */
@@ -151,14 +170,30 @@ static bool spares(const struct convert *c, const char *path, struct dino_error 
            dn_fail(err, DINO_EARG, "%s: is what is converted, wanted another name", path);
 }
 
-static bool spares_beside(const struct convert *c, const char *to, struct dino_error *err)
+static bool write_backbone(struct convert *c, const char *to, struct dino_error *err)
 {
-    char *head = beside(to, "_linear_head", NULL, err);
-    char *labels = beside(to, "_labels", ".txt", err);
-    bool ok = head && labels && spares(c, head, err) && spares(c, labels, err);
+    return dn_convert_list_backbone(c, err) && dn_convert_write(c, to, err);
+}
 
-    free(labels);
-    free(head);
+/* The file that was named comes last: where it is, all is there. */
+static bool write_with_head(struct convert *c, const char *to, struct dino_error *err)
+{
+    struct head_files files = {0};
+    struct output probe; /* the place that was named is the one to complain of */
+
+    if (!dn_output_open(&probe, to, err))
+        return false;
+    dn_output_release(&probe);
+    bool ok = name_head_files(&files, to, err) && spares(c, files.weights, err) &&
+              spares(c, files.labels, err);
+
+    if (ok) {
+        ok = write_head_files(c, &files, err) && write_backbone(c, to, err);
+        if (!ok)
+            remove_head_files(&files);
+    }
+    free(files.labels);
+    free(files.weights);
     return ok;
 }
 
@@ -166,12 +201,10 @@ static bool write_file(struct convert *c, const char *to, struct dino_error *err
 {
     bool beside_head = !c->hf && c->head_weight;
 
-    if (!spares(c, to, err) || (beside_head && !spares_beside(c, to, err)))
-        return false;
-    if (!dn_convert_list_backbone(c, err))
+    if (!spares(c, to, err) || !dn_convert_list_backbone(c, err))
         return false;
     c->total = c->count + (beside_head ? 2 : 0);
-    return dn_convert_write(c, to, err) && (!beside_head || write_head_beside(c, to, err));
+    return beside_head ? write_with_head(c, to, err) : write_backbone(c, to, err);
 }
 
 static const char *const FOLDER_FILES[] = {"model.safetensors", "config.json",
