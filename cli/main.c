@@ -1,4 +1,5 @@
 /* The program: find the command, let it work, see that its output arrived. */
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -20,8 +21,18 @@ static void restart_patient(char **words)
         execv("/proc/self/exe", words); /* where this fails, threads just spin */
 }
 
+/* A file opened in place of a closed stream would get what is meant for that stream. In its
+ * place comes one that refuses: reads of 0, writes of 1 and 2 stay errors. */
+static void fill_streams(void)
+{
+    for (int fd = 0; fd <= 2; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY) != fd)
+            _exit(STATUS_FAILED);
+}
+
 int main(int count, char **words)
 {
+    fill_streams();
     dn_signals_install();
     if (count < 2) {
         dn_help_overview(stderr);
