@@ -11,6 +11,7 @@
 #include <archive_entry.h>
 
 #include "base/alloc.h"
+#include "base/str.h"
 
 enum { LARGEST_ENTRY = 1 << 30, READ_SIZE = 1 << 18 };
 
@@ -84,6 +85,16 @@ static bool read_entry(struct archive *a, const char *path, const struct shard_e
 
 /* ------------------------------------------------------------ the index */
 
+static bool named_as_tar(const char *path)
+{
+    static const char *const ends[] = {".tgz", ".tar.gz", ".tzst", ".tar.zst"};
+
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
+        if (dn_ends_with(path, ends[i]))
+            return true;
+    return false;
+}
+
 bool dn_shard_is(const char *path)
 {
     static const uint8_t zst[4] = {0x28, 0xb5, 0x2f, 0xfd};
@@ -103,6 +114,8 @@ bool dn_shard_is(const char *path)
         return true;
     if (memcmp(head, "\x1f\x8b", 2) != 0 && memcmp(head, zst, sizeof zst) != 0)
         return false;
+    if (named_as_tar(path)) /* one that is cut short is still a tar, but a damaged one */
+        return true;
     struct archive *a = open_archive(path, NULL); /* compressed, but is it a tar? */
     bool tar = a && archive_read_next_header(a, &entry) == ARCHIVE_OK;
     archive_read_free(a);

@@ -155,6 +155,15 @@ TEST(other_files_are_no_shards)
     CHECK_OK(dn_output_write(&out, "\x1f\x8b\x08 not a tar, not even gzip", 28, &err), err);
     CHECK_OK(dn_output_commit(&out, &err), err);
     CHECK(!dn_shard_is(path));
+
+    /* but a compressed file with a tar's name is one that is damaged */
+    char named[320];
+    struct shard shard;
+    snprintf(named, sizeof named, "%s.tar.gz", path);
+    CHECK(rename(path, named) == 0);
+    CHECK(dn_shard_is(named));
+    CHECK(!dn_shard_open(&shard, named, &err));
+    CHECK(err.code == DINO_EFORMAT && strstr(err.message, "other.tar.gz: damaged tar"));
 }
 
 TEST(a_shard_that_shrinks_after_it_was_opened_is_noticed)
