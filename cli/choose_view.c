@@ -38,14 +38,13 @@ bool dn_view_choose(const struct view_settings *settings, const char *usual,
                     struct dino_error *err)
 {
     const char *name = settings->view ? names[settings->view] : usual;
-    bool named = false;
 
     if (!name && settings->resize[0])
         name = "native";
     if (!name && dn_starts_with(dino_model_info(model)->kind, "hugging face"))
-        named = dino_view_named(view, "hf", settings->size, model, NULL);
-    if (!named && !dino_view_named(view, name ? name : "classify", settings->size, model, err))
-        return false;
+        name = "hf";
+    if (!dino_view_named(view, name ? name : "classify", settings->size, model, err))
+        return dn_fail_prefix(err, dino_model_info(model)->source);
     if (settings->resize[0]) {
         view->resize = view->crop_width = view->crop_height = 0;
         view->resize_width = settings->resize[0];
@@ -56,10 +55,11 @@ bool dn_view_choose(const struct view_settings *settings, const char *usual,
     if (cuts && settings->size && settings->size < patch)
         return dn_fail(err, DINO_EARG, "--size %d: wanted at least a patch, %d", settings->size,
                        patch);
-    if (cuts && settings->resize[0] &&
-        (settings->resize[0] < patch || settings->resize[1] < patch))
-        return dn_fail(err, DINO_EARG, "--resize %dx%d: wanted at least a patch, %d a side",
-                       settings->resize[0], settings->resize[1], patch);
+    int width = settings->resize[0] ? settings->resize[0] : view->crop_width;
+    int height = settings->resize[0] ? settings->resize[1] : view->crop_height;
+    if (cuts && width > 0 && height > 0 && (width < patch || height < patch))
+        return dn_fail(err, DINO_EARG, "a view of %d x %d pixels: wanted at least a patch, %d",
+                       width, height, patch);
     view->fit = settings->fit == 1 ? DINO_FIT_PAD : DINO_FIT_CROP;
     return true;
 }

@@ -168,6 +168,9 @@ static bool read_config(const struct fields *f, struct hf_config *c)
         !get_bool(f, "use_swiglu_ffn", &c->swiglu) || !get_bool(f, "qkv_bias", &c->qkv_bias) ||
         !get_text(f, "hidden_act", c->activation, sizeof c->activation) || !get_labels(f, c))
         return false;
+    if (c->norm_eps < 0)
+        return dn_fail(f->err, DINO_EFORMAT, "%s: 'layer_norm_eps' is %g, wanted 0 or more",
+                       f->name, c->norm_eps);
     if (patch_width != c->patch)
         return dn_fail(f->err, DINO_EUNSUPPORTED, "%s: patches of %d x %d, wanted square ones",
                        f->name, c->patch, patch_width);

@@ -76,6 +76,7 @@ TEST(fields_of_a_wrong_type_are_refused_by_name)
          "x: 'image_size' is not a sensible whole number or a pair of them"},
         {"{\"patch_size\":[14,16]}", "x: patches of 14 x 16, wanted square ones"},
         {"{\"mlp_ratio\":true}", "x: 'mlp_ratio' is not a number"},
+        {"{\"layer_norm_eps\":-1}", "x: 'layer_norm_eps' is -1, wanted 0 or more"},
         {"{\"qkv_bias\":1}", "x: 'qkv_bias' is not true or false"},
         {"{\"hidden_act\":\"an activation of no sensible length\"}",
          "x: 'hidden_act' is not a short text"},
