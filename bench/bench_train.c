@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "base/str.h"
 #include "base/rng.h"
 #include "train/ssl_step.h"
 
@@ -51,10 +52,20 @@ static int masks(int *masked, int images)
     return count;
 }
 
+/* The nth word as a number; what is missing or none is `otherwise`. */
+static int number(int argc, char **argv, int nth, int otherwise)
+{
+    int64_t value = otherwise;
+
+    if (nth < argc)
+        dn_parse_int(argv[nth], 1, 1 << 20, &value);
+    return (int)value;
+}
+
 int main(int argc, char **argv)
 {
-    int images = argc > 1 ? atoi(argv[1]) : 4, micro = argc > 2 ? atoi(argv[2]) : images;
-    int threads = argc > 3 ? atoi(argv[3]) : 2, prototypes = argc > 4 ? atoi(argv[4]) : 4096;
+    int images = number(argc, argv, 1, 4), micro = number(argc, argv, 2, images);
+    int threads = number(argc, argv, 3, 2), prototypes = number(argc, argv, 4, 4096);
     struct dino_error err = {0};
     struct net_config net = small_net(prototypes);
     struct params_table table;
