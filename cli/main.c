@@ -8,17 +8,29 @@
 #include "signals.h"
 
 /*
- * libgomp lets waiting threads spin for milliseconds, so that two programs that share cores
- * stop each other, and it reads its settings before any code of ours runs. So the program
- * starts once more with a short spin, which alone costs nothing; who sets either variable is
- * left in peace. docs/performance.md has the figures.
+ * Three libraries read settings before any code of ours runs, and their defaults do not suit a
+ * program that shares its cores and wants to be quick from the start:
+ * - libgomp and OpenBLAS let waiting threads spin for milliseconds, so that two programs on
+ *   the same cores stop each other; a short spin costs nothing alone;
+ * - malloc takes memory in small pages; a network is packed twice as fast into huge ones
+ *   (blocks from 4 MiB on ask for them by themselves, and go back to the system when freed).
+ * So the program starts once more with settings of its own. Who has set one of the thread
+ * variables is left in peace. docs/performance.md has the figures.
  */
-static void restart_patient(char **words)
+static void restart_tuned(char **words)
 {
+    static const char *const settings[][2] = {
+        {"GOMP_SPINCOUNT", "1000"},
+        {"OPENBLAS_THREAD_TIMEOUT", "4"},
+        {"GLIBC_TUNABLES", "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=4194304"},
+    };
+
     if (getenv("OMP_WAIT_POLICY") || getenv("GOMP_SPINCOUNT"))
         return;
-    if (setenv("GOMP_SPINCOUNT", "1000", 1) == 0)
-        execv("/proc/self/exe", words); /* where this fails, threads just spin */
+    for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
+        if (setenv(settings[i][0], settings[i][1], 0) != 0)
+            return;
+    execv("/proc/self/exe", words); /* where this fails, the defaults stand */
 }
 
 /* A file opened in place of a closed stream would get what is meant for that stream. In its
@@ -46,7 +58,7 @@ int main(int count, char **words)
 
     const struct command *command = dn_command_find(name);
     if (command && command->computes)
-        restart_patient(words);
+        restart_tuned(words);
     if (command)
         return dn_command_call(command, words + 2, count - 2);
 
