@@ -16,6 +16,8 @@ enum draw_purpose {
     DRAW_CROPS = 3,
     DRAW_MASKS = 4,
     DRAW_MASK_SHARES = 5,
+    DRAW_FIRST_WEIGHTS = 6,
+    DRAW_DEPTH = 7,
 };
 
 /* Numbers in order; copied and restarted at will. */

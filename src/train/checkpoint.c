@@ -1,0 +1,340 @@
+#include "train/checkpoint.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "format/safetensors.h"
+#include "format/tensors.h"
+
+enum { BLOCKS = 4, CENTRES = 2 };
+
+static const char *const block_names[] = {"student", "teacher", "first", "second"};
+static const char *const centre_names[] = {"centre.dino", "centre.ibot"};
+static const char kind[] = "dino training state 1";
+
+static void *block_of(const struct train_blocks *b, int i)
+{
+    void *const blocks[] = {b->student, b->teacher, b->first, b->second};
+
+    return blocks[i];
+}
+
+static struct mat centre_of(const struct ssl_step *step, int i)
+{
+    return i == 0 ? step->dino_centre : step->ibot_centre;
+}
+
+static size_t block_bytes(const struct run_numbers *n)
+{
+    return n->table->elements * dino_dtype_size(n->blocks->dtype);
+}
+
+static void tensor_name(const struct run_numbers *n, int block, int item, char name[200])
+{
+    snprintf(name, 200, "%s.%s", block_names[block], n->table->items[item].name);
+}
+
+/* ---- writing ---- */
+
+static bool write_notes(struct safetensors_writer *w, const struct run_state *state,
+                        const char *settings)
+{
+    char step[32], pictures[32], names[32], micro[32], best[32];
+
+    snprintf(step, sizeof step, "%lld", (long long)state->step);
+    snprintf(pictures, sizeof pictures, "%lld", (long long)state->pictures);
+    snprintf(names, sizeof names, "%016llx", (unsigned long long)state->names);
+    snprintf(micro, sizeof micro, "%d", state->micro);
+    snprintf(best, sizeof best, "%.17g", state->best);
+    return dn_safetensors_note(w, "kind", kind) && dn_safetensors_note(w, "step", step) &&
+           dn_safetensors_note(w, "pictures", pictures) &&
+           dn_safetensors_note(w, "names", names) && dn_safetensors_note(w, "micro", micro) &&
+           dn_safetensors_note(w, "best_knn", best) &&
+           dn_safetensors_note(w, "config", settings);
+}
+
+static bool declare(struct safetensors_writer *w, const struct run_numbers *n,
+                    struct dino_error *err)
+{
+    for (int b = 0; b < BLOCKS; b++)
+        for (int i = 0; i < n->table->count; i++) {
+            const struct param_slice *p = &n->table->items[i];
+            char name[200];
+            tensor_name(n, b, i, name);
+            if (!dn_safetensors_declare(w, name, n->blocks->dtype, p->shape, p->dims, err))
+                return false;
+        }
+    for (int c = 0; c < CENTRES; c++) {
+        int64_t shape[] = {1, centre_of(n->step, c).cols};
+        if (!dn_safetensors_declare(w, centre_names[c], n->blocks->dtype, shape, 2, err))
+            return false;
+    }
+    return true;
+}
+
+static bool write_numbers(struct safetensors_writer *w, const struct run_numbers *n,
+                          char *scratch, struct dino_error *err)
+{
+    const struct device_ops *ops = n->queue->device->ops;
+    size_t width = dino_dtype_size(n->blocks->dtype);
+
+    for (int b = 0; b < BLOCKS; b++) {
+        ops->download(n->queue, scratch, block_of(n->blocks, b), block_bytes(n));
+        for (int i = 0; i < n->table->count; i++) {
+            const struct param_slice *p = &n->table->items[i];
+            if (!dn_safetensors_write(w, scratch + p->first * width, p->count * width, err))
+                return false;
+        }
+    }
+    for (int c = 0; c < CENTRES; c++) {
+        struct mat m = centre_of(n->step, c);
+        size_t bytes = (size_t)m.cols * width;
+        if (!bytes)
+            continue;
+        char *centre = dn_calloc(1, bytes, "a centre", err);
+        if (!centre)
+            return false;
+        ops->download(n->queue, centre, m.data, bytes);
+        bool ok = dn_safetensors_write(w, centre, bytes, err);
+        free(centre);
+        if (!ok)
+            return false;
+    }
+    return true;
+}
+
+bool dn_checkpoint_write(const char *path, const struct run_numbers *n,
+                         const struct run_state *state, const char *settings,
+                         struct dino_error *err)
+{
+    struct safetensors_writer w;
+    char *scratch = dn_calloc(1, block_bytes(n), "a copy of the parameters", err);
+
+    if (!scratch)
+        return false;
+    if (!dn_safetensors_create(&w, path, err)) {
+        free(scratch);
+        return false;
+    }
+    bool ok = write_notes(&w, state, settings) ||
+              dn_fail_memory(err, strlen(settings), "the notes of a checkpoint");
+    ok = ok && declare(&w, n, err) && write_numbers(&w, n, scratch, err) &&
+         dn_queue_finish(n->queue, err) && dn_safetensors_commit(&w, err);
+    dn_safetensors_release(&w);
+    free(scratch);
+    return ok;
+}
+
+/* ---- reading ---- */
+
+static bool read_state(const struct tensors *t, struct run_state *state, struct dino_error *err)
+{
+    const char *what = dn_tensors_note(t, "kind"), *step = dn_tensors_note(t, "step");
+    const char *pictures = dn_tensors_note(t, "pictures"), *names = dn_tensors_note(t, "names");
+    const char *micro = dn_tensors_note(t, "micro"), *best = dn_tensors_note(t, "best_knn");
+    int64_t parts;
+
+    if (!what || strcmp(what, kind) != 0)
+        return dn_fail(err, DINO_EFORMAT, "%s: is no checkpoint of a training run (%s)",
+                       t->path, kind);
+    if (!step || !pictures || !names || !micro || !best || !dn_tensors_note(t, "config") ||
+        !dn_parse_int(step, 0, INT64_MAX, &state->step) ||
+        !dn_parse_int(pictures, 0, INT64_MAX, &state->pictures) ||
+        !dn_parse_int(micro, 1, 1 << 16, &parts) ||
+        sscanf(names, "%llx", &(unsigned long long){0}) != 1)
+        return dn_fail(err, DINO_EFORMAT, "%s: its notes of step and pictures are damaged",
+                       t->path);
+    state->micro = (int)parts;
+    state->names = strtoull(names, NULL, 16);
+    state->best = strtod(best, NULL);
+    return true;
+}
+
+/* The first line in which two texts differ, cut to fit a message. */
+static void line_at(const char *text, size_t at, char line[100])
+{
+    size_t first = at;
+
+    while (first > 0 && text[first - 1] != '\n')
+        first--;
+    while (text[first] == ' ')
+        first++;
+    size_t size = strcspn(text + first, "\n");
+    snprintf(line, 100, "%.*s", (int)(size < 99 ? size : 99), text + first);
+}
+
+static bool same_settings(const struct tensors *t, const char *settings, struct dino_error *err)
+{
+    const char *kept = dn_tensors_note(t, "config");
+    char was[100], now[100];
+    size_t at = 0;
+
+    if (strcmp(kept, settings) == 0)
+        return true;
+    while (kept[at] && kept[at] == settings[at])
+        at++;
+    line_at(kept, at, was);
+    line_at(settings, at, now);
+    return dn_fail(err, DINO_EARG,
+                   "%s: was trained with '%s', now it is '%s': take the run's own settings, or "
+                   "another folder for a new run",
+                   t->path, was, now);
+}
+
+/* The tensor of that name, if it is as it was written. */
+static const struct dino_tensor *find(const struct tensors *t, const char *name,
+                                      enum dino_dtype dtype, const int64_t *shape, int dims,
+                                      struct dino_error *err)
+{
+    const struct dino_tensor *tensor = dn_tensors_find(t, name);
+    char text[128];
+
+    if (!tensor) {
+        dn_fail(err, DINO_EFORMAT, "%s: has no tensor %s", t->path, name);
+        return NULL;
+    }
+    bool same = tensor->dims == dims && tensor->dtype == dtype;
+    for (int i = 0; same && i < dims; i++)
+        same = tensor->shape[i] == shape[i];
+    if (same && dn_tensor_contiguous(tensor))
+        return tensor;
+    dn_tensor_shape_text(tensor, text);
+    dn_fail(err, DINO_EFORMAT, "%s: %s is %s %s, not what its settings say", t->path, name,
+            dino_dtype_name(tensor->dtype), text);
+    return NULL;
+}
+
+static bool check_numbers(const struct tensors *t, const struct run_numbers *n,
+                          struct dino_error *err)
+{
+    for (int b = 0; b < BLOCKS; b++)
+        for (int i = 0; i < n->table->count; i++) {
+            const struct param_slice *p = &n->table->items[i];
+            char name[200];
+            tensor_name(n, b, i, name);
+            if (!find(t, name, n->blocks->dtype, p->shape, p->dims, err))
+                return false;
+        }
+    for (int c = 0; c < CENTRES; c++) {
+        int64_t shape[] = {1, centre_of(n->step, c).cols};
+        if (!find(t, centre_names[c], n->blocks->dtype, shape, 2, err))
+            return false;
+    }
+    return true;
+}
+
+/* Padding between slices is zero in every block, and stays so. */
+static void load_numbers(const struct tensors *t, const struct run_numbers *n, char *scratch)
+{
+    const struct device_ops *ops = n->queue->device->ops;
+    size_t width = dino_dtype_size(n->blocks->dtype);
+
+    for (int b = 0; b < BLOCKS; b++) {
+        for (int i = 0; i < n->table->count; i++) {
+            const struct param_slice *p = &n->table->items[i];
+            char name[200];
+            tensor_name(n, b, i, name);
+            const struct dino_tensor *tensor = dn_tensors_find(t, name);
+            memcpy(scratch + p->first * width, tensor->data, p->count * width);
+        }
+        ops->upload(n->queue, block_of(n->blocks, b), scratch, block_bytes(n));
+    }
+    for (int c = 0; c < CENTRES; c++) {
+        struct mat m = centre_of(n->step, c);
+        if (m.cols)
+            ops->upload(n->queue, m.data, dn_tensors_find(t, centre_names[c])->data,
+                        (size_t)m.cols * width);
+    }
+}
+
+bool dn_checkpoint_peek(const char *path, struct run_state *state, char **settings,
+                        struct dino_error *err)
+{
+    struct tensors t;
+
+    if (!dn_tensors_open(&t, path, err))
+        return false;
+    bool ok = read_state(&t, state, err);
+    if (ok && settings)
+        ok = (*settings = dn_strdup(dn_tensors_note(&t, "config"), err)) != NULL;
+    dn_tensors_release(&t);
+    return ok;
+}
+
+bool dn_checkpoint_read(const char *path, const struct run_numbers *n, struct run_state *state,
+                        const char *settings, struct dino_error *err)
+{
+    struct run_state found = {0};
+    struct tensors t;
+    char *scratch = NULL;
+
+    if (!dn_tensors_open(&t, path, err))
+        return false;
+    bool ok = read_state(&t, &found, err) && same_settings(&t, settings, err) &&
+              check_numbers(&t, n, err);
+    ok = ok && (scratch = dn_calloc(1, block_bytes(n), "a copy of the parameters", err));
+    if (ok) {
+        load_numbers(&t, n, scratch);
+        ok = dn_queue_finish(n->queue, err);
+        *state = found;
+    }
+    free(scratch);
+    dn_tensors_release(&t);
+    return ok;
+}
+
+/* ---- the folder ---- */
+
+static int64_t step_of(const char *name)
+{
+    long long step;
+    int end = 0;
+
+    if (sscanf(name, "step-%lld.safetensors%n", &step, &end) != 1 || !end || name[end])
+        return -1;
+    return step;
+}
+
+char *dn_checkpoint_path(const char *folder, int64_t step, struct dino_error *err)
+{
+    char name[64];
+
+    snprintf(name, sizeof name, "step-%08lld.safetensors", (long long)step);
+    return dn_path_join(folder, name, err);
+}
+
+/* The largest step below `limit`. */
+static int64_t latest_below(const char *folder, int64_t limit)
+{
+    int64_t latest = -1;
+    DIR *dir = opendir(folder);
+
+    for (struct dirent *entry; dir && (entry = readdir(dir));) {
+        int64_t step = step_of(entry->d_name);
+        if (step < limit && step > latest)
+            latest = step;
+    }
+    if (dir)
+        closedir(dir);
+    return latest;
+}
+
+int64_t dn_checkpoint_latest(const char *folder)
+{
+    return latest_below(folder, INT64_MAX);
+}
+
+void dn_checkpoint_prune(const char *folder, int keep)
+{
+    int64_t step = INT64_MAX;
+
+    for (int kept = 0; (step = latest_below(folder, step)) >= 0; kept++) {
+        char *path = kept < keep ? NULL : dn_checkpoint_path(folder, step, NULL);
+        if (path)
+            unlink(path);
+        free(path);
+    }
+}
