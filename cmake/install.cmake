@@ -14,7 +14,7 @@ install(EXPORT dinoTargets NAMESPACE dino:: DESTINATION ${config_dir})
 install(FILES ${PROJECT_BINARY_DIR}/dinoConfig.cmake ${PROJECT_BINARY_DIR}/dinoConfigVersion.cmake
     DESTINATION ${config_dir})
 install(FILES ${PROJECT_BINARY_DIR}/dino.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
-install(FILES include/dino.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+install(FILES include/dino.h include/dino_train.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 
 # The program writes its own manual page and shell completions.
 if(TARGET dino)

@@ -9,7 +9,7 @@ prefix=$work/prefix
 cmake --install "$BUILD_DIR" --prefix "$prefix" >"$work/log" || { cat "$work/log"; exit 1; }
 lib=$(dirname "$(find "$prefix" -name libdino.a)")
 version=$(sed -n 's/.*DINO_VERSION_\(MAJOR\|MINOR\|PATCH\) //p' "$SOURCE_DIR/include/dino.h" | paste -sd.)
-for file in "$prefix/include/dino.h" "$lib/libdino.so.${version%%.*}" "$lib/libdino.so" \
+for file in "$prefix/include/dino.h" "$prefix/include/dino_train.h" "$lib/libdino.so.${version%%.*}" "$lib/libdino.so" \
     "$lib/pkgconfig/dino.pc" "$lib/cmake/dino/dinoConfig.cmake" \
     "$prefix/bin/dino" "$prefix/share/man/man1/dino.1"; do
     [ -e "$file" ] || { echo "not installed: $file"; exit 1; }

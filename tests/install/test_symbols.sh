@@ -1,6 +1,6 @@
 #!/bin/sh
-# What the libraries show and hide: libdino.so offers the functions of dino.h, each with its
-# version, and nothing else; the objects hold no mutable globals.
+# What the libraries show and hide: libdino.so offers the functions of dino.h and dino_train.h,
+# each with its version, and nothing else; the objects hold no mutable globals.
 set -eu
 for tool in nm objdump; do
     command -v $tool >/dev/null || { echo "SKIPPED: $tool is not here"; exit 77; }
@@ -9,16 +9,16 @@ done
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-sed -n '/DINO_API/,/;/p' "$SOURCE_DIR/include/dino.h" | tr '\n' ' ' | tr ';' '\n' |
+sed -n '/DINO_API/,/;/p' "$SOURCE_DIR/include/dino.h" "$SOURCE_DIR/include/dino_train.h" | tr '\n' ' ' | tr ';' '\n' |
     sed -n 's/.*DINO_API.*[ *]\(dino_[a-z0-9_]*\)(.*/\1@@DINO_0/p' | sort >"$work/promised"
 nm -D --defined-only "$BUILD_DIR/libdino.so" | awk '$2 != "A" { print $3 }' | sort >"$work/offered"
-[ -s "$work/promised" ] || { echo "no function found in dino.h"; exit 1; }
+[ -s "$work/promised" ] || { echo "no function found in the headers"; exit 1; }
 if ! diff "$work/promised" "$work/offered" >"$work/difference"; then
-    echo "dino.h (<) and libdino.so (>) differ:"
+    echo "the headers (<) and libdino.so (>) differ:"
     cat "$work/difference"
     exit 1
 fi
-echo "$(wc -l <"$work/offered") functions, all of dino.h"
+echo "$(wc -l <"$work/offered") functions, all of the headers"
 
 # What the processor can do is found once a process and never changes: cpu_features may keep it.
 # Sanitizers and coverage add counters of their own.

@@ -1,0 +1,98 @@
+/*
+ * dino_train.h - DINOv2 pre-training in C: teach a vision transformer with pictures alone.
+ *
+ *     struct dino_train_options options = {.size = sizeof options, .output = "run"};
+ *     const char *folder = "photos";
+ *
+ *     options.pictures = &folder;
+ *     options.picture_count = 1;
+ *     if (!dino_train(&options, NULL, &err))
+ *         fprintf(stderr, "%s\n", err.message);
+ *     // run/teacher.pth opens with dino_model_open
+ *
+ * The rules of dino.h hold. A run is its folder: config.yaml (all settings, in the official
+ * layout), training_metrics.json (one line a step), checkpoints/, teacher.pth and, at its end,
+ * teacher/ (a Hugging Face folder). The same call on the same folder goes on where the run was,
+ * and gives the bytes of a run that was never stopped (same machine, same threads).
+ */
+#ifndef DINO_TRAIN_H
+#define DINO_TRAIN_H
+
+#include "dino.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* What was chosen; strings are valid during the call. */
+struct dino_train_plan {
+    const char *preset; /* NULL: none */
+    const char *arch;   /* "vits14_reg", ... or "custom" */
+    int dim, depth, heads, patch, registers, prototypes;
+    int global_size, local_size, local_crops;
+    int64_t parameters; /* of the backbone */
+    int64_t pictures;
+    int batch, micro; /* pictures a step, and of them at a time */
+    int64_t epochs, epoch_length, steps, first_step;
+    double lr;              /* at its peak */
+    size_t bytes;           /* of activations, parameters and moments */
+    const char *device;     /* with `threads` threads, in f32 */
+    int threads, readers;   /* 0 readers: one a core */
+    const char *checkpoint; /* that the run goes on from; NULL: it begins */
+};
+
+struct dino_train_step {
+    int64_t step, steps; /* done, of all */
+    int64_t skipped;     /* unreadable pictures met in this call */
+    int batch;
+    double seconds;                          /* since the first step of this call began */
+    double seconds_left;                     /* at the pace of this call; 0: not known yet */
+    double lr, loss, dino, ibot, koleo, knn; /* knn: percent, -1 if not measured */
+};
+
+struct dino_train_options {
+    size_t size;
+    const char *const *pictures; /* folders, lists and plain tar shards; labels are not read */
+    int picture_count;
+    const char *output;          /* the run's folder */
+    const char *preset;          /* NULL: by the number of pictures, unless config is given */
+    const char *config;          /* a YAML file in the official layout, or NULL */
+    const char *const *settings; /* "optim.epochs=50", over preset and file */
+    int setting_count;
+    const char *knn_train, *knn_val; /* folders with a folder a class, or NULL */
+    int64_t knn_steps;  /* between measurements; 0: evaluation.eval_period_iterations */
+    int micro;          /* pictures at a time; 0: what memory holds. The gradient is the same */
+    bool checkpointing; /* keep less, compute more */
+    const char *device; /* as in dino_model_options */
+    int threads, readers;
+    int64_t save_steps;   /* between checkpoints; 0: by time */
+    double save_seconds;  /* 0: 300 */
+    int keep;             /* checkpoints; 0: 3 */
+    int64_t health_steps; /* between looks for collapse; 0: 50, < 0: never */
+    void (*started)(void *context, const struct dino_train_plan *plan);
+    bool (*progress)(void *context, const struct dino_train_step *step); /* false: stop */
+    dino_skip_fn skipped;
+    void *context;
+};
+
+struct dino_train_result {
+    int64_t steps;  /* done, of the whole run */
+    double loss;    /* of the last step */
+    double knn;     /* the last, percent; -1: not measured */
+    double seconds; /* of this call */
+    int64_t skipped;
+};
+
+/* Stopped by progress, it leaves a checkpoint and fails with DINO_ECANCELLED. NULL result is
+ * allowed. */
+DINO_API bool dino_train(const struct dino_train_options *options,
+                         struct dino_train_result *result, struct dino_error *err);
+
+/* Name and purpose of the index-th preset; false behind the last. */
+DINO_API bool dino_train_preset(int index, const char **name, const char **about);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

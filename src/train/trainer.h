@@ -1,0 +1,67 @@
+/*
+ * Inside a run: what trainer_open.c decides and opens, what trainer_save.c writes, and what
+ * trainer.c steps through. The door is include/dino_train.h.
+ */
+#ifndef TRAIN_TRAINER_H
+#define TRAIN_TRAINER_H
+
+#include <stdio.h>
+
+#include "dino_train.h"
+#include "train/checkpoint.h"
+#include "train/health.h"
+#include "train/loader.h"
+#include "train/schedule.h"
+
+struct trainer {
+    const struct dino_train_options *options;
+    struct train_config config;
+    const char *preset;
+    struct str settings; /* config as text */
+    struct dataset dataset;
+    bool dataset_open;
+    int64_t epoch_length, steps;
+
+    struct device *device;
+    struct queue *queue;
+    struct params_table table;
+    struct train_blocks blocks;
+    struct ssl_step step;
+    bool step_ready;
+    struct schedules schedules;
+    struct param_rate *rates; /* [table.count] */
+    struct loader *loader;
+    float *global, *local; /* crops, normalised */
+    float byte_value[3][256];
+
+    char *checkpoints, *config_path, *metrics_path, *teacher_path, *folder_path, *best_path;
+    char *best_teacher_path, *resumed; /* resumed: the checkpoint it goes on from, or NULL */
+    FILE *metrics;
+    int lock; /* of the folder; -1: not held */
+    struct run_state state;
+    int bad_signs; /* in a row */
+    double knn;    /* the last, or -1 */
+    double began, saved_at;
+    int64_t first_step, saved_step;
+};
+
+/* Decide, check and open everything; on failure release what is there. */
+bool dn_trainer_open(struct trainer *t, const struct dino_train_options *options,
+                     struct dino_error *err);
+void dn_trainer_release(struct trainer *t);
+void dn_trainer_plan(const struct trainer *t, struct dino_train_plan *plan);
+
+/* A checkpoint of the steps done, the teacher beside it, old ones removed. */
+bool dn_trainer_save(struct trainer *t, struct dino_error *err);
+/* The same for the best k-NN so far. */
+bool dn_trainer_save_best(struct trainer *t, struct dino_error *err);
+
+/* Remove what a killed run had half written. */
+void dn_trainer_sweep(const struct trainer *t);
+
+/* Lines of steps from `step` on go: a resumed run writes them again. */
+bool dn_trainer_open_metrics(struct trainer *t, struct dino_error *err);
+
+double dn_trainer_seconds(void);
+
+#endif

@@ -1,0 +1,554 @@
+/* Whole runs on drawn pictures at tiny size: what they learn, what they leave, and that a run
+ * which was stopped or killed anywhere ends with the bytes of one that was not. */
+#include "dino_train.h"
+
+#include <fcntl.h>
+#include <math.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "format/json.h"
+#include "train/first_weights.h"
+#include "train/health.h"
+#include "train/knn_probe.h"
+#include "train/testing_pictures.h"
+
+/* ViT of width 64, two blocks, patches of 7, crops of 28 and 14 pixels. */
+static const char *const tiny[] = {
+    "student.embed_dim=64",
+    "student.depth=2",
+    "student.num_heads=1",
+    "student.patch_size=7",
+    "student.num_register_tokens=1",
+    "student.interpolate_antialias=true",
+    "student.interpolate_offset=0",
+    "student.drop_path_rate=0.2",
+    "student.layerscale=0.1",
+    "dino.head_n_prototypes=48",
+    "dino.head_bottleneck_dim=16",
+    "dino.head_hidden_dim=32",
+    "crops.global_crops_size=28",
+    "crops.local_crops_size=14",
+    "crops.local_crops_number=2",
+    "train.batch_size_per_gpu=8",
+    "train.OFFICIAL_EPOCH_LENGTH=0",
+    "train.centering=sinkhorn_knopp",
+    "teacher.warmup_teacher_temp_epochs=1",
+    "teacher.momentum_teacher=0.9",
+    "optim.epochs=2",
+    "optim.warmup_epochs=0",
+    "optim.freeze_last_layer_epochs=0",
+    "optim.base_lr=0.02",
+    "optim.weight_decay=0",
+    "optim.weight_decay_end=0",
+};
+enum { TINY = sizeof tiny / sizeof *tiny, PICTURES = 32, STEPS = 8, MOST_SETTINGS = TINY + 4 };
+
+struct watch {
+    int64_t stop_at; /* < 0: never */
+    int64_t seen;
+    struct dino_train_plan plan;
+};
+
+static void started(void *context, const struct dino_train_plan *plan)
+{
+    ((struct watch *)context)->plan = *plan;
+}
+
+static bool watch(void *context, const struct dino_train_step *step)
+{
+    struct watch *w = context;
+
+    w->seen++;
+    return w->stop_at < 0 || step->step < w->stop_at;
+}
+
+/* Flat colours, half of them red and half of them blue. */
+static const char *colours(const char *folder, int count)
+{
+    static char path[256];
+    char name[400];
+    struct dino_error err = {0};
+
+    snprintf(path, sizeof path, "%s/%s", testing_scratch(), folder);
+    mkdir(path, 0777);
+    for (int i = 0; i < count; i++) {
+        struct dino_image image = {0};
+        snprintf(name, sizeof name, "%s/%s", path, i % 2 ? "red" : "blue");
+        mkdir(name, 0777);
+        snprintf(name, sizeof name, "%s/%s/%02d.png", path, i % 2 ? "red" : "blue", i);
+        CHECK_OK(dino_image_alloc(&image, 32, 32, &err), err);
+        for (int k = 0; k < 32 * 32 * 3; k++)
+            image.pixels[k] = (uint8_t)(k % 3 == (i % 2 ? 0 : 2) ? 200 + i % 32 : 20 + k % 7);
+        CHECK_OK(dino_image_write(&image, name, &err), err);
+        dino_image_release(&image);
+    }
+    return path;
+}
+
+static const char *pictures(void)
+{
+    static char path[256];
+
+    if (!path[0])
+        snprintf(path, sizeof path, "%s", draw_pictures("noise", PICTURES, 0));
+    return path;
+}
+
+static const char *in_scratch(const char *name)
+{
+    static char paths[8][300];
+    static unsigned number;
+    char *path = paths[number++ % 8];
+
+    snprintf(path, sizeof paths[0], "%s/%s", testing_scratch(), name);
+    return path;
+}
+
+/* A run into scratch/NAME with settings behind the tiny ones; NULL ends them. */
+static bool train(const char *name, struct watch *w, struct dino_train_options *options,
+                  const char *const *more, struct dino_error *err)
+{
+    const char *settings[MOST_SETTINGS], *folder = pictures();
+    int count = TINY;
+
+    memcpy(settings, tiny, sizeof tiny);
+    for (; more && *more; more++)
+        settings[count++] = *more;
+    options->size = sizeof *options;
+    if (!options->pictures) {
+        options->pictures = &folder;
+        options->picture_count = 1;
+    }
+    options->output = in_scratch(name);
+    options->preset = "vitt14-small-data";
+    options->settings = settings;
+    options->setting_count = count;
+    options->threads = 1;
+    options->readers = 1;
+    options->started = started;
+    options->progress = watch;
+    options->context = w;
+    bool ok = dino_train(options, NULL, err);
+    options->pictures = NULL;
+    return ok;
+}
+
+static bool same_bytes(const char *a, const char *b)
+{
+    struct mapping x, y;
+    struct dino_error err = {0};
+
+    CHECK_OK(dn_map_open(&x, a, &err), err);
+    CHECK_OK(dn_map_open(&y, b, &err), err);
+    bool same =
+        x.bytes.size == y.bytes.size && memcmp(x.bytes.data, y.bytes.data, x.bytes.size) == 0;
+    dn_map_close(&x);
+    dn_map_close(&y);
+    return same;
+}
+
+/* The last checkpoint and the teacher of both runs. */
+static void check_same_run(const char *a, const char *b, int steps)
+{
+    char one[400], two[400];
+
+    snprintf(one, sizeof one, "%s/checkpoints/step-%08d.safetensors", in_scratch(a), steps);
+    snprintf(two, sizeof two, "%s/checkpoints/step-%08d.safetensors", in_scratch(b), steps);
+    CHECK(same_bytes(one, two));
+    snprintf(one, sizeof one, "%s/teacher.pth", in_scratch(a));
+    snprintf(two, sizeof two, "%s/teacher.pth", in_scratch(b));
+    CHECK(same_bytes(one, two));
+}
+
+/* The numbers of `key` in a run's metrics; returns how many lines there are, which must count
+ * from 0 without a gap. */
+static int metric(const char *name, const char *key, double values[64])
+{
+    char path[400], line[2000];
+    int count = 0;
+
+    snprintf(path, sizeof path, "%s/training_metrics.json", in_scratch(name));
+    FILE *file = fopen(path, "r");
+    CHECK(file);
+    for (; fgets(line, sizeof line, file); count++) {
+        json_t *object = json_loads(line, 0, NULL);
+        CHECK(object && count < 64);
+        CHECK(json_integer_value(json_object_get(object, "iteration")) == count);
+        values[count] = json_number_value(json_object_get(object, key));
+        json_decref(object);
+    }
+    fclose(file);
+    return count;
+}
+
+static double deviation(const float *x, size_t count)
+{
+    double square = 0;
+
+    for (size_t i = 0; i < count; i++)
+        square += (double)x[i] * (double)x[i];
+    return sqrt(square / (double)count);
+}
+
+TEST(first_weights_are_as_the_official_code_draws_them)
+{
+    struct net_config net = {.dino = {384, 3, 256, 64, 512}};
+    struct params_table table;
+    struct dino_error err = {0};
+    const struct {
+        const char *name;
+        double value, slack;
+    } wanted[] = {
+        {"backbone.cls_token", 1e-6, 2e-7},
+        {"backbone.pos_embed", 0.02, 2e-4},
+        {"backbone.mask_token", 0, 0},
+        {"backbone.patch_embed.proj.weight", 1 / sqrt(3 * 588), 2e-4}, /* of a uniform */
+        {"backbone.blocks.1.attn.qkv.weight", 0.02, 1e-4},
+        {"backbone.blocks.1.attn.qkv.bias", 0, 0},
+        {"backbone.blocks.0.ls1.gamma", 1e-5, 1e-12},
+        {"backbone.norm.weight", 1, 0},
+        {"dino_head.mlp.2.weight", 0.02, 2e-4},
+        {"dino_head.last_layer.weight_g", 1, 0},
+        {"dino_head.last_layer.weight_v", 1 / sqrt(3 * 64), 1e-3},
+    };
+
+    CHECK_OK(dn_vit_config_named(&net.backbone, "vits14", &err), err);
+    net.backbone.depth = 2;
+    CHECK_OK(dn_params_table_init(&table, &net, &err), err);
+    float *one = calloc(table.elements, sizeof *one),
+          *two = calloc(table.elements, sizeof *two);
+    dn_first_weights(&table, 1e-5, 1, one);
+    dn_first_weights(&table, 1e-5, 1, two);
+    CHECK(memcmp(one, two, table.elements * sizeof *one) == 0);
+    for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
+        int item = dn_params_find(&table, wanted[i].name);
+        CHECK(item >= 0);
+        const struct param_slice *p = &table.items[item];
+        if (!(fabs(deviation(one + p->first, p->count) - wanted[i].value) <= wanted[i].slack))
+            fail_msg("%s: %g", p->name, deviation(one + p->first, p->count));
+    }
+    dn_first_weights(&table, 1e-5, 2, two);
+    CHECK(memcmp(one, two, table.elements * sizeof *one) != 0);
+    free(one);
+    free(two);
+    dn_params_table_release(&table);
+}
+
+TEST(two_epochs_lower_the_loss)
+{
+    static const char *const longer[] = {"optim.epochs=2", "train.OFFICIAL_EPOCH_LENGTH=20",
+                                         NULL};
+    struct dino_train_options options = {.health_steps = 10};
+    struct watch w = {.stop_at = -1};
+    struct dino_error err = {0};
+    double loss[64], first = 0, last = 0;
+
+    CHECK_OK(train("learns", &w, &options, longer, &err), err);
+    CHECK(metric("learns", "total_loss", loss) == 40 && w.seen == 40);
+    for (int i = 0; i < 8; i++) {
+        first += loss[i] / 8;
+        last += loss[32 + i] / 8;
+    }
+    print_message("loss %.3f, then %.3f\n", first, last);
+    CHECK(isfinite(last) && last < 0.9 * first);
+}
+
+TEST(the_plan_says_what_the_settings_mean)
+{
+    struct dino_train_options options = {.save_steps = 100};
+    struct watch w = {.stop_at = 1};
+    struct dino_error err = {0};
+
+    CHECK(!train("plan", &w, &options, NULL, &err));
+    CHECK(err.code == DINO_ECANCELLED);
+    CHECK(w.plan.pictures == PICTURES && w.plan.epoch_length == PICTURES / 8);
+    CHECK(w.plan.steps == STEPS && w.plan.first_step == 0);
+    CHECK(fabs(w.plan.lr - 0.02 * sqrt(8 / 1024.0)) < 1e-15);
+    CHECK(w.plan.dim == 64 && w.plan.depth == 2 && w.plan.patch == 7);
+}
+
+TEST(a_run_stopped_between_steps_goes_on_to_the_same_bytes)
+{
+    struct dino_train_options options = {0};
+    struct watch w = {.stop_at = -1};
+    struct dino_error err = {0};
+    double loss[64];
+
+    CHECK_OK(train("straight", &w, &options, NULL, &err), err);
+    for (int at = 1; at < STEPS; at += 3) {
+        struct watch some = {.stop_at = at};
+        CHECK(!train("stopped", &some, &options, NULL, &err));
+        CHECK(err.code == DINO_ECANCELLED);
+        err = (struct dino_error){0};
+    }
+    w.seen = 0;
+    CHECK_OK(train("stopped", &w, &options, NULL, &err), err);
+    CHECK(w.plan.first_step == 7 && w.seen == 1);
+    CHECK(metric("stopped", "total_loss", loss) == STEPS);
+    check_same_run("straight", "stopped", STEPS);
+}
+
+TEST(a_run_killed_anywhere_goes_on_to_the_same_bytes)
+{
+    struct dino_train_options options = {.save_steps = 1, .keep = 2};
+    struct watch w = {.stop_at = -1};
+    struct dino_error err = {0};
+    double loss[64];
+    int within = 0;
+
+    CHECK_OK(train("unharmed", &w, &options, NULL, &err), err);
+    for (int i = 0; i < 8; i++) {
+        pid_t child = fork();
+        CHECK(child >= 0);
+        if (child == 0)
+            _exit(train("killed", &w, &options, NULL, &err) ? 0 : 1);
+        usleep((useconds_t)(3000 + dn_random_u64(7, 1, (uint64_t)i) % 60000));
+        kill(child, SIGKILL);
+        int status;
+        CHECK(waitpid(child, &status, 0) == child);
+        within += WIFSIGNALED(status) && dn_exists(in_scratch("killed/teacher.pth"));
+        CHECK(WIFSIGNALED(status) || WEXITSTATUS(status) == 0);
+    }
+    print_message("%d of 8 killed between the first save and the end\n", within);
+    CHECK(within > 0);
+    CHECK_OK(train("killed", &w, &options, NULL, &err), err);
+    CHECK(metric("killed", "total_loss", loss) == STEPS);
+    check_same_run("unharmed", "killed", STEPS);
+}
+
+TEST(a_batch_in_parts_trains_the_same_within_rounding)
+{
+    struct dino_train_options whole = {0}, parts = {.micro = 3};
+    struct watch w = {.stop_at = -1};
+    struct dino_error err = {0};
+    double one[64], two[64];
+
+    CHECK_OK(train("whole", &w, &whole, NULL, &err), err);
+    CHECK_OK(train("parts", &w, &parts, NULL, &err), err);
+    CHECK(w.plan.micro == 3);
+    CHECK(metric("whole", "total_loss", one) == STEPS);
+    CHECK(metric("parts", "total_loss", two) == STEPS);
+    for (int i = 0; i < STEPS; i++)
+        CHECK(fabs(one[i] - two[i]) < 1e-3 * fabs(one[i]));
+}
+
+TEST(the_teacher_opens_as_a_model_in_both_layouts_with_the_same_features)
+{
+    struct dino_train_options options = {0};
+    struct watch w = {.stop_at = -1};
+    struct dino_error err = {0};
+    const char *const names[] = {"out/teacher.pth", "out/teacher"};
+    float pixels[3 * 28 * 28], cls[2][64];
+
+    CHECK_OK(train("out", &w, &options, NULL, &err), err);
+    for (int i = 0; i < 3 * 28 * 28; i++)
+        pixels[i] = (float)(dn_random_f64(1, 2, (uint64_t)i) - 0.5);
+    for (int k = 0; k < 2; k++) {
+        struct dino_model *model = dino_model_open(in_scratch(names[k]), NULL, &err);
+        CHECK_OK(model, err);
+        const struct dino_model_info *info = dino_model_info(model);
+        CHECK(info->dim == 64 && info->depth == 2 && info->patch == 7 && info->registers == 1);
+        CHECK(info->grid_rows == 4 && info->positions == DINO_POSITIONS_ANTIALIAS);
+        struct dino_session *session = dino_session_new(model, NULL, &err);
+        CHECK_OK(session, err);
+        struct dino_input input = {.planes = pixels, .height = 28, .width = 28};
+        CHECK_OK(dino_run(session, &input, 1, NULL, &err), err);
+        memcpy(cls[k], dino_result(session, 0)->cls, sizeof cls[k]);
+        dino_session_free(session);
+        dino_model_free(model);
+    }
+    CHECK(memcmp(cls[0], cls[1], sizeof cls[0]) == 0);
+}
+
+TEST(neighbours_are_found_where_colours_are_classes)
+{
+    const char *folder = colours("colours", 24);
+    struct dino_train_options options = {
+        .pictures = &folder, .picture_count = 1, .knn_train = folder, .knn_val = folder};
+    struct watch w = {.stop_at = -1};
+    struct dino_error err = {0};
+    double knn[64];
+
+    CHECK_OK(train("knn", &w, &options, NULL, &err), err);
+    int lines = metric("knn", "knn", knn);
+    CHECK(lines == 6 && knn[5] > 95);
+    CHECK(dn_exists(in_scratch("knn/best.pth")));
+    CHECK(dn_exists(in_scratch("knn/checkpoints/best.safetensors")));
+    CHECK(!dn_exists(in_scratch("knn/knn.pth")));
+}
+
+TEST(a_vote_weighs_the_twenty_nearest)
+{
+    enum { COUNT = 40 };
+    float rows[COUNT][2];
+    int labels[COUNT];
+    double votes[2];
+
+    for (int i = 0; i < COUNT; i++) { /* one near of class 1, three further of class 0 */
+        double angle = i == 0 ? 0.1 : i < 4 ? 0.5 : 2 + 0.01 * i;
+        rows[i][0] = (float)cos(angle);
+        rows[i][1] = (float)sin(angle);
+        labels[i] = i == 0;
+    }
+    CHECK(dn_knn_vote(rows[0], labels, COUNT, 2, 2, (float[]){1, 0}, votes) == 1);
+    double share = exp((cos(0.5) - cos(0.1)) / 0.07), rest = 0;
+    for (int i = 4; i < 20; i++)
+        rest += exp((cos(2 + 0.01 * i) - cos(0.1)) / 0.07);
+    CHECK(fabs(votes[0] - (3 * share + rest)) < 1e-5 && fabs(votes[1] - 1) < 1e-5);
+}
+
+TEST(other_settings_or_pictures_do_not_go_on_with_a_run)
+{
+    static const char *const other[] = {"optim.epochs=3", NULL};
+    struct dino_train_options options = {0};
+    struct watch w = {.stop_at = 2};
+    struct dino_error err = {0};
+    const char *fewer = draw_pictures("fewer", 9, 0);
+
+    CHECK(!train("kept", &w, &options, NULL, &err) && err.code == DINO_ECANCELLED);
+    err = (struct dino_error){0};
+    CHECK(!train("kept", &w, &options, other, &err));
+    CHECK(err.code == DINO_EARG && strstr(err.message, "'epochs: 2', now it is 'epochs: 3'"));
+    err = (struct dino_error){0};
+    options.pictures = &fewer;
+    options.picture_count = 1;
+    CHECK(!train("kept", &w, &options, NULL, &err));
+    CHECK(strstr(err.message, "with 32 pictures, now there are 9"));
+}
+
+TEST(a_damaged_checkpoint_is_refused_with_its_name)
+{
+    struct dino_train_options options = {0};
+    struct watch w = {.stop_at = 2};
+    struct dino_error err = {0};
+    const char *name = "damaged/checkpoints/step-00000002.safetensors";
+
+    CHECK(!train("damaged", &w, &options, NULL, &err) && err.code == DINO_ECANCELLED);
+    CHECK(truncate(in_scratch(name), 5000) == 0);
+    err = (struct dino_error){0};
+    CHECK(!train("damaged", &w, &options, NULL, &err));
+    CHECK(err.code == DINO_EFORMAT && strstr(err.message, "step-00000002.safetensors"));
+    CHECK(rename(in_scratch("damaged/teacher.pth"), in_scratch(name)) == 0);
+    err = (struct dino_error){0};
+    CHECK(!train("damaged", &w, &options, NULL, &err));
+    CHECK(err.code == DINO_EFORMAT &&
+          strstr(err.message, "is no checkpoint of a training run"));
+}
+
+TEST(a_run_that_leaves_the_numbers_stops_and_says_so)
+{
+    static const char *const wild[] = {"optim.base_lr=1000", "optim.clip_grad=0",
+                                       "optim.epochs=10", "dino.loss_weight=1e6", NULL};
+    struct dino_train_options options = {.save_steps = 1, .keep = 100, .health_steps = -1};
+    struct watch w = {.stop_at = -1};
+    struct dino_error err = {0};
+
+    CHECK(!train("wild", &w, &options, wild, &err));
+    CHECK(err.code == DINO_EARG && strstr(err.message, "no number; lower optim.base_lr"));
+    CHECK(strstr(err.message, "The last good checkpoint is of step"));
+}
+
+TEST(a_collapsed_run_stops_at_its_third_sign_and_saves_nothing_after_the_first)
+{
+    /* branches that add nothing: every picture has the class token of every other */
+    static const char *const dead[] = {"student.layerscale=1e-12", "optim.base_lr=0",
+                                       "optim.min_lr=0", NULL};
+    struct dino_train_options options = {.save_steps = 1, .health_steps = 1};
+    struct watch w = {.stop_at = -1};
+    struct dino_error err = {0};
+
+    CHECK(!train("dead", &w, &options, dead, &err));
+    if (!strstr(err.message, "stopped at step 2: all pictures have the same class token") ||
+        !strstr(err.message, "No checkpoint was saved"))
+        fail_msg("%s", err.message);
+    CHECK(w.seen == 2);
+    CHECK(!dn_exists(in_scratch("dead/teacher.pth")));
+}
+
+TEST(a_healthy_run_says_how_it_is)
+{
+    struct dino_train_options options = {.health_steps = 1};
+    struct watch w = {.stop_at = -1};
+    struct dino_error err = {0};
+    double spread[64], rank[64], entropy[64];
+
+    CHECK_OK(train("healthy", &w, &options, NULL, &err), err);
+    CHECK(metric("healthy", "feature_spread", spread) == STEPS);
+    CHECK(metric("healthy", "feature_rank", rank) == STEPS);
+    CHECK(metric("healthy", "teacher_entropy", entropy) == STEPS);
+    for (int i = 0; i < STEPS; i++) {
+        CHECK(spread[i] > 0.001 && spread[i] < 1);
+        CHECK(rank[i] >= 1 && rank[i] <= 15);
+        CHECK(entropy[i] > 0.1 && entropy[i] < 1);
+    }
+}
+
+TEST(a_run_is_trained_by_one_process_at_a_time)
+{
+    struct dino_train_options options = {0};
+    struct watch w = {.stop_at = 1};
+    struct dino_error err = {0};
+
+    CHECK(!train("locked", &w, &options, NULL, &err) && err.code == DINO_ECANCELLED);
+    int lock = open(in_scratch("locked"), O_RDONLY | O_DIRECTORY);
+    CHECK(lock >= 0 && flock(lock, LOCK_EX) == 0);
+    err = (struct dino_error){0};
+    CHECK(!train("locked", &w, &options, NULL, &err));
+    CHECK(strstr(err.message, "is being trained by another process"));
+    close(lock);
+    w.stop_at = -1;
+    CHECK_OK(train("locked", &w, &options, NULL, &err), err);
+}
+
+TEST(each_sign_of_collapse_is_told_from_health)
+{
+    struct health good = {.crops = 16, .entropy = 0.5, .used = 0.9, .spread = 0.3, .rank = 12};
+    struct health same = good, flat = good, single = good, nan = good, few = good;
+
+    same.spread = 1e-6;
+    flat.entropy = 1;
+    single.used = 0;
+    nan.entropy = NAN;
+    few.crops = 2;
+    few.used = 0;
+    CHECK(dn_health_sign(&few) == NULL);
+    CHECK(dn_health_sign(&good) == NULL);
+    CHECK(strstr(dn_health_sign(&same), "same class token"));
+    CHECK(strstr(dn_health_sign(&flat), "uniform"));
+    CHECK(strstr(dn_health_sign(&single), "one prototype"));
+    CHECK(strstr(dn_health_sign(&nan), "no numbers"));
+}
+
+TEST(impossible_wishes_are_answered_by_one_line)
+{
+    static const char *const unknown[] = {"optim.epoch=3", NULL};
+    static const char *const uneven[] = {"crops.global_crops_size=30", NULL};
+    static const char *const given[] = {"student.pretrained_weights=x.pth", NULL};
+    const struct {
+        const char *const *settings;
+        struct dino_train_options options;
+        const char *message;
+    } wishes[] = {
+        {unknown, {0}, "optim.epoch"},
+        {uneven, {0}, "multiple of student.patch_size 7"},
+        {given, {0}, "wanted no file"},
+        {NULL, {.micro = 9}, "9 pictures at a time, but a batch has 8"},
+        {NULL, {.knn_train = "x"}, "two folders"},
+        {NULL, {.config = "/nonexistent.yaml"}, "/nonexistent.yaml"},
+    };
+
+    for (size_t i = 0; i < sizeof wishes / sizeof *wishes; i++) {
+        struct dino_train_options options = wishes[i].options;
+        struct watch w = {.stop_at = -1};
+        struct dino_error err = {0};
+        CHECK(!train("wishes", &w, &options, wishes[i].settings, &err));
+        if (!strstr(err.message, wishes[i].message))
+            fail_msg("%s", err.message);
+    }
+}
