@@ -1,0 +1,251 @@
+/* dino train: teach a vision transformer with pictures alone. */
+#include "command.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/file.h"
+#include "base/str.h"
+#include "dino_train.h"
+#include "signals.h"
+
+struct settings {
+    const char *output, *preset, *config, *knn_train, *knn_val, *device;
+    int knn_every, micro, threads, readers, save_every, keep;
+    bool checkpointing, quiet;
+};
+
+#define PLACE(member) offsetof(struct settings, member)
+
+static const struct option run_rows[] = {
+    {"output", 'o', OPTION_TEXT, PLACE(output), "RUN", "the run's folder"},
+    {"preset", 0, OPTION_TEXT, PLACE(preset), "NAME",
+     "settings to begin with; unset: by the number of pictures"},
+    {"config", 0, OPTION_TEXT, PLACE(config), "FILE", "YAML in the official layout"},
+    {"save-every", 0, OPTION_INT, PLACE(save_every), "STEPS",
+     "between checkpoints; 0: five minutes", NULL, 0, 1e9},
+    {"keep", 0, OPTION_INT, PLACE(keep), "N", "checkpoints that are kept", "3", 1, 1000000},
+    {"quiet", 'q', OPTION_FLAG, PLACE(quiet), NULL, "no plan, no progress"},
+    {0},
+};
+
+static const struct option knn_rows[] = {
+    {"knn-train", 0, OPTION_TEXT, PLACE(knn_train), "DIR", "a folder a class: the neighbours"},
+    {"knn-val", 0, OPTION_TEXT, PLACE(knn_val), "DIR", "the same: what is asked"},
+    {"knn-every", 0, OPTION_INT, PLACE(knn_every), "STEPS",
+     "0: evaluation.eval_period_iterations; and at the end", NULL, 0, 1e9},
+    {0},
+};
+
+static const struct option machine_rows[] = {
+    {"micro", 0, OPTION_INT, PLACE(micro), "N",
+     "pictures at a time, same gradient; 0: what memory holds", NULL, 0, 65536},
+    {"checkpointing", 0, OPTION_FLAG, PLACE(checkpointing), NULL,
+     "keep less in memory, compute more"},
+    {"device", 0, OPTION_TEXT, PLACE(device), "NAME", "auto, cpu", "auto"},
+    {"threads", 0, OPTION_INT, PLACE(threads), "N", "0: every core this process may use", NULL,
+     0, 4096},
+    {"readers", 0, OPTION_INT, PLACE(readers), "N", "loading threads; 0: one a core", NULL, 0,
+     256},
+    {0},
+};
+
+static const char *conflict(const void *context)
+{
+    const struct settings *s = context;
+
+    if (!s->knn_train != !s->knn_val)
+        return "--knn-train and --knn-val go together";
+    return s->knn_every && !s->knn_train ? "--knn-every wants --knn-train and --knn-val" : NULL;
+}
+
+static const struct option_group groups[] = {
+    {"Run", run_rows, 0, conflict},
+    {"Measured on the way", knn_rows, 0},
+    {"Machine", machine_rows, 0},
+    {0},
+};
+
+struct work {
+    struct report *report;
+    struct dino_train_plan plan;
+    bool timed;          /* how long it takes was said */
+    double loss, losses; /* sum and number of this epoch's, as far as this call saw it */
+};
+
+/* "3 days 4 h", "2 h 10 min", "12 min", "40 s" */
+static const char *duration_text(double seconds, char text[32])
+{
+    long minutes = (long)(seconds / 60 + 0.5);
+
+    if (seconds < 90)
+        snprintf(text, 32, "%.0f s", seconds);
+    else if (minutes < 100)
+        snprintf(text, 32, "%ld min", minutes);
+    else if (minutes < 2880)
+        snprintf(text, 32, "%ld h %ld min", minutes / 60, minutes % 60);
+    else
+        snprintf(text, 32, "%ld days %ld h", minutes / 1440, minutes / 60 % 24);
+    return text;
+}
+
+static void say_plan(void *context, const struct dino_train_plan *plan)
+{
+    struct work *work = context;
+    struct report *report = work->report;
+    char pictures[32], parameters[32], memory[16];
+
+    work->plan = *plan;
+    dn_note(report, "%s pictures%s%s", dn_count_text(plan->pictures, pictures),
+            plan->preset ? ", preset " : "", plan->preset ? plan->preset : "");
+    dn_note(report,
+            "network %s: width %d, %d blocks, %d heads, patch %d, %d registers, %s "
+            "parameters; %d prototypes",
+            plan->arch, plan->dim, plan->depth, plan->heads, plan->patch, plan->registers,
+            dn_count_text(plan->parameters, parameters), plan->prototypes);
+    dn_note(report,
+            "crops 2 x %d and %d x %d pixels; %d pictures a step, %d at a time; lr %.3g",
+            plan->global_size, plan->local_crops, plan->local_size, plan->batch, plan->micro,
+            plan->lr);
+    dn_note(report, "%lld epochs of %lld steps on %s, f32, %d threads, %s of memory",
+            (long long)plan->epochs, (long long)plan->epoch_length, plan->device, plan->threads,
+            dn_bytes_text((double)plan->bytes, memory));
+    if (plan->pictures < plan->batch)
+        dn_warn(report, "a step takes %d pictures and there are %s: each is seen several times",
+                plan->batch, dn_count_text(plan->pictures, pictures));
+    if (plan->checkpoint)
+        dn_note(report, "goes on from %s", plan->checkpoint);
+}
+
+static bool progress(void *context, const struct dino_train_step *step)
+{
+    struct work *work = context;
+    struct dino_progress drawn = {
+        .stage = "train",
+        .done = step->step * step->batch,
+        .total = step->steps * step->batch,
+        .skipped = step->skipped,
+        .seconds = step->seconds,
+    };
+    char text[32];
+
+    if (!work->timed && step->seconds_left > 0) {
+        work->timed = true;
+        dn_note(work->report, "will take about %s", duration_text(step->seconds_left, text));
+    }
+    if (step->knn >= 0)
+        dn_note(work->report, "step %lld: k-NN %.2f %%", (long long)step->step, step->knn);
+    work->loss += step->loss;
+    work->losses++;
+    if (step->step % work->plan.epoch_length == 0) {
+        dn_note(work->report, "epoch %lld of %lld: loss %.4f",
+                (long long)(step->step / work->plan.epoch_length), (long long)work->plan.epochs,
+                work->loss / work->losses);
+        work->loss = work->losses = 0;
+    }
+    return dn_report_progress(work->report, &drawn);
+}
+
+/* "optim.epochs=3" is a setting, unless there is a picture or folder of that name. */
+static bool is_setting(const char *word)
+{
+    size_t name =
+        strspn(word, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.");
+
+    return name > 0 && word[name] == '=' && !dn_exists(word);
+}
+
+static void skipped(void *context, const char *name, const struct dino_error *why)
+{
+    dn_report_skipped(((struct work *)context)->report, name, why);
+}
+
+static int train(struct call *call, const struct settings *s, const char **paths,
+                 int path_count, const char **wishes, int wish_count)
+{
+    struct work work = {.report = call->report};
+    struct dino_error err = {0};
+    struct dino_train_result result = {0};
+    struct dino_train_options options = {
+        .size = sizeof options,
+        .pictures = paths,
+        .picture_count = path_count,
+        .output = s->output,
+        .preset = s->preset,
+        .config = s->config,
+        .settings = wishes,
+        .setting_count = wish_count,
+        .knn_train = s->knn_train,
+        .knn_val = s->knn_val,
+        .knn_steps = s->knn_every,
+        .micro = s->micro,
+        .checkpointing = s->checkpointing,
+        .device = s->device,
+        .threads = s->threads,
+        .readers = s->readers,
+        .save_steps = s->save_every,
+        .keep = s->keep,
+        .started = say_plan,
+        .progress = progress,
+        .skipped = skipped,
+        .context = &work,
+    };
+
+    dn_signals_hold();
+    bool ok = dino_train(&options, &result, &err);
+    int status = ok ? STATUS_OK : dn_report_error(call->report, &err);
+    if (!ok && err.code == DINO_ECANCELLED)
+        dn_note(call->report, "%s: saved at step %lld of %lld; the same command goes on",
+                s->output, (long long)result.steps, (long long)work.plan.steps);
+    if (ok)
+        dn_note(call->report, "%s/teacher.pth and %s/teacher (Hugging Face) after %lld steps",
+                s->output, s->output, (long long)result.steps);
+    return status;
+}
+
+static int run(struct call *call)
+{
+    const struct settings *settings = call->settings;
+    struct dino_error err = {0};
+    int paths = 0, wishes = 0;
+
+    call->report->quiet = settings->quiet;
+    if (!settings->output || !*settings->output)
+        return dn_misuse(call, "where to? -o RUN, a folder");
+    const char **words = dn_calloc(2 * (size_t)call->count, sizeof *words, "arguments", &err);
+    if (!words)
+        return dn_report_error(call->report, &err);
+    for (int i = 0; i < call->count; i++)
+        if (is_setting(call->items[i]))
+            words[call->count + wishes++] = call->items[i];
+        else
+            words[paths++] = call->items[i];
+    int status = paths ? train(call, settings, words, paths, words + call->count, wishes)
+                       : dn_misuse(call, "settings, but no pictures to learn from");
+    free(words);
+    return status;
+}
+
+const struct command dn_cmd_train = {
+    .name = "train",
+    .summary = "teach a network with pictures alone",
+    .arguments = "PATHS... -o RUN [key=value...]",
+    .about =
+        "DINOv2 pre-training, in f32. PATHS are folders, lists (@files.txt) and plain tar\n"
+        "shards; labels are not read. Settings are those of the official YAML files:\n"
+        "preset, then --config, then key=value. RUN gets config.yaml, a JSON line a step\n"
+        "(training_metrics.json), checkpoints/, teacher.pth and teacher/. Ctrl-C saves;\n"
+        "the same command goes on, to the bytes of a run that was never stopped.\n"
+        "Presets: vitt14-small-data, vits14-small-data, vitb14-small-data, vitl16-short,\n"
+        "vitl14, vitg14.",
+    .groups = groups,
+    .settings_size = sizeof(struct settings),
+    .computes = true,
+    .least = 1,
+    .most = -1,
+    .run = run,
+    .examples = "  dino train photos/ -o run\n"
+                "  dino train photos/ -o run --preset vits14-small-data optim.epochs=50\n"
+                "  dino train photos/ -o run --knn-train labelled/train --knn-val labelled/val",
+};
