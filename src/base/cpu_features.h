@@ -36,6 +36,14 @@ struct cpu_features dn_cpu_features(void);
 const char *dn_isa_name(enum dn_isa isa);
 bool dn_isa_parse(const char *name, enum dn_isa *isa);
 
+/* In a loop that waits for another thread: let the processor rest a moment. */
+static inline void dn_cpu_rest(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#endif
+}
+
 /* Marketing name of the processor; "unknown" where it cannot be read. */
 void dn_cpu_name(char name[64]);
 

@@ -32,11 +32,6 @@ static int per_dword(const struct attend_head *h)
     return HAVE_BF16 && h->bf16 ? 2 : 1;
 }
 
-static int blocks_of(int count, int size)
-{
-    return (count + size - 1) / size;
-}
-
 static const void *row_of(const void *m, const struct attend_head *h, int row)
 {
     return (const char *)m + row * h->stride * (h->bf16 ? 2 : 4);
@@ -50,11 +45,12 @@ static size_t aligned(size_t bytes)
 static struct attend_sizes sizes(int tokens, int width, int bf16)
 {
     int per = HAVE_BF16 && bf16 ? 2 : 1;
-    size_t key_panels = (size_t)blocks_of(tokens, NR), panels = (size_t)blocks_of(width, NR);
+    size_t key_panels = (size_t)dn_blocks_of(tokens, NR),
+           panels = (size_t)dn_blocks_of(width, NR);
 
     return (struct attend_sizes){
-        .keys = aligned(key_panels * (size_t)blocks_of(width, per) * NR * 4),
-        .values = aligned(panels * (size_t)blocks_of(tokens, per) * NR * 4),
+        .keys = aligned(key_panels * (size_t)dn_blocks_of(width, per) * NR * 4),
+        .values = aligned(panels * (size_t)dn_blocks_of(tokens, per) * NR * 4),
         .tile = aligned(sizeof(struct work)),
     };
 }
@@ -63,7 +59,7 @@ static struct attend_sizes sizes(int tokens, int width, int bf16)
 static void convert(const struct attend_head *h, float *to, const void *from, int count)
 {
     if (per_dword(h) == 2 || !h->bf16) {
-        int dwords = blocks_of(count, per_dword(h));
+        int dwords = dn_blocks_of(count, per_dword(h));
         to[dwords - 1] = 0;
         memcpy(to, from, (size_t)count * (h->bf16 ? 2 : 4));
         return;
@@ -76,7 +72,7 @@ static void convert(const struct attend_head *h, float *to, const void *from, in
 static const float *key_dwords(const struct attend_head *h, int key, float *buffer)
 {
     static const float zeros[MOST_WIDTH];
-    int dwords = blocks_of(h->width, per_dword(h));
+    int dwords = dn_blocks_of(h->width, per_dword(h));
 
     if (key >= h->tokens)
         return zeros;
@@ -91,7 +87,7 @@ static void pack_keys(const struct attend_head *h, int first, float *panel, int 
 {
     float buffer[VL][MOST_WIDTH];
     const float *rows[VL];
-    int dwords = blocks_of(h->width, per_dword(h));
+    int dwords = dn_blocks_of(h->width, per_dword(h));
 
     for (int i = 0; i < VL; i++)
         rows[i] = key_dwords(h, first + i, buffer[i]);
@@ -132,7 +128,7 @@ VEC_INLINE vf value_dwords(const struct attend_head *h, const char *row, int dwo
 /* Values to panels [keys, NR] of columns, zeros behind the last. */
 static void pack_values(const struct attend_head *h, float *to)
 {
-    int per = per_dword(h), dwords = blocks_of(h->tokens, per);
+    int per = per_dword(h), dwords = dn_blocks_of(h->tokens, per);
     ptrdiff_t step = per * h->stride * (h->bf16 ? 2 : 4);
 
     for (int c = 0; c < h->width; c += NR) {
@@ -154,7 +150,7 @@ static int panel_width(const struct attend_head *h, int panel)
 
 static void pack(const struct attend_head *h)
 {
-    int dwords = blocks_of(h->width, per_dword(h)), panels = blocks_of(h->tokens, NR);
+    int dwords = dn_blocks_of(h->width, per_dword(h)), panels = dn_blocks_of(h->tokens, NR);
     float *to = h->keys;
 
     for (int p = 0; p < panels; p++, to += dwords * NR) {
@@ -178,9 +174,13 @@ VEC_INLINE void multiply(const struct attend_head *h, int rows, int half,
 /* Scores of the tile's queries with the keys of panels [from, to). */
 static void make_scores(const struct attend_head *h, struct work *w, int rows, int from, int to)
 {
-    int dwords = blocks_of(h->width, per_dword(h));
+    int dwords = dn_blocks_of(h->width, per_dword(h));
     const float *panel = (const float *)h->keys + (ptrdiff_t)from * dwords * NR;
-    struct tile_work t = {.k = dwords, .a = w->query, .c = w->scores, .ldc = TILE_STRIDE};
+    struct tile_work t = {.k = dwords,
+                          .a = w->query,
+                          .a_stride = TILE_STRIDE * 4,
+                          .c = w->scores,
+                          .ldc = TILE_STRIDE};
 
     for (int p = from; p < to; p++, panel += dwords * NR, t.c += NR) {
         t.b = t.soon = panel;
@@ -257,7 +257,7 @@ static void shrink(struct work *w, int r, int dim, float top)
 static void softmax_block(const struct attend_head *h, struct work *w, int rows, int keys,
                           int first)
 {
-    int dim = blocks_of(h->width, NR) * NR;
+    int dim = dn_blocks_of(h->width, NR) * NR;
     float factor = h->scale * 1.44269504F, tops[MR];
 
     for (int r = 0; r < rows; r++)
@@ -281,10 +281,11 @@ static void softmax_block(const struct attend_head *h, struct work *w, int rows,
 /* y += weights . values */
 static void add_values(const struct attend_head *h, struct work *w, int rows, int key, int keys)
 {
-    int per = per_dword(h), all = blocks_of(h->tokens, per);
+    int per = per_dword(h), all = dn_blocks_of(h->tokens, per);
     const float *panel = (const float *)h->values + (ptrdiff_t)(key / per) * NR;
-    struct tile_work t = {.k = blocks_of(keys, per),
+    struct tile_work t = {.k = dn_blocks_of(keys, per),
                           .a = w->scores,
+                          .a_stride = TILE_STRIDE * 4,
                           .c = w->y,
                           .ldc = MOST_WIDTH,
                           .add = key > 0};
@@ -305,7 +306,7 @@ static void attend_tile(const struct attend_head *h, int first, int rows, char *
                         ptrdiff_t y_stride)
 {
     struct work *w = h->tile;
-    int panels = blocks_of(h->tokens, NR), blocks = blocks_of(panels, BLOCK_PANELS);
+    int panels = dn_blocks_of(h->tokens, NR), blocks = dn_blocks_of(panels, BLOCK_PANELS);
 
     take_queries(h, w, first, rows);
     for (int b = 0; b < blocks; b++) {
@@ -327,7 +328,7 @@ static void attend_tile(const struct attend_head *h, int first, int rows, char *
 static void attend_rows(const struct attend_head *h, int first, int rows, void *y,
                         ptrdiff_t y_stride)
 {
-    int tiles = blocks_of(rows, MR);
+    int tiles = dn_blocks_of(rows, MR);
 
     for (int t = 0; t < tiles; t++) {
         int from = rows * t / tiles, to = rows * (t + 1) / tiles;
@@ -358,7 +359,7 @@ static void attend_map(const struct attend_head *h, int first, int rows, float *
                        ptrdiff_t y_stride)
 {
     struct work *w = h->tile;
-    int panels = blocks_of(h->tokens, NR);
+    int panels = dn_blocks_of(h->tokens, NR);
 
     for (int done = 0; done < rows; done += MR, y += MR * y_stride) {
         int now = rows - done < MR ? rows - done : MR;

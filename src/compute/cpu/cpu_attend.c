@@ -2,9 +2,6 @@
  * attend_template.h. */
 #include "compute/cpu/cpu_attend.h"
 
-#include <omp.h>
-#include <stdatomic.h>
-
 #include "compute/cpu/cpu_device.h"
 
 static const struct attend_kernels *choose(enum dn_isa isa)
@@ -23,6 +20,8 @@ static const struct attend_kernels *choose(enum dn_isa isa)
  */
 struct plan {
     const struct attend_kernels *kernels;
+    const struct op_attend *op; /* NULL for a map */
+    struct op_attention_map map;
     struct mat qkv;
     int heads;
     float scale;
@@ -30,12 +29,8 @@ struct plan {
     struct attend_sizes sizes;
     size_t bytes; /* of scratch a thread */
     char *scratch;
+    struct team_tasks tasks;
 };
-
-static int blocks_of(int count, int size)
-{
-    return count / size + (count % size != 0);
-}
 
 /* Queries of a task: the least time that all tasks take, where packing a head costs about as
  * much as 12 queries and an uneven end something besides. */
@@ -45,8 +40,8 @@ static int choose_share(const struct plan *p, int sequences, int threads)
     double least = 0;
 
     for (int parts = 1; parts <= 4 * threads && parts * 16 <= p->longest + 15; parts++) {
-        int share = blocks_of(p->longest, parts);
-        double rounds = blocks_of(parts * sequences * p->heads, threads);
+        int share = dn_blocks_of(p->longest, parts);
+        double rounds = dn_blocks_of(parts * sequences * p->heads, threads);
         double cost = (rounds + 0.1) * (share + 12);
         if (least == 0 || cost < least) {
             least = cost;
@@ -67,10 +62,11 @@ static bool plan_scratch(struct plan *p, struct queue *q, int threads)
 }
 
 /* Head `head` of the sequence in rows [first, first + tokens), with this thread's scratch. */
-static struct attend_head head_of(const struct plan *p, int first, int tokens, int head)
+static struct attend_head head_of(const struct plan *p, int first, int tokens, int head,
+                                  int thread)
 {
     int dim = p->qkv.cols / 3, width = dim / p->heads;
-    char *mine = p->scratch + (size_t)omp_get_thread_num() * p->bytes;
+    char *mine = p->scratch + (size_t)thread * p->bytes;
 
     return (struct attend_head){
         .q = dn_cpu_at(p->qkv, first, head * width),
@@ -87,28 +83,31 @@ static struct attend_head head_of(const struct plan *p, int first, int tokens, i
     };
 }
 
-/* Where one thread is among the sequences, for it never goes back. */
+/* Where one thread is among the sequences. */
 struct place {
     int sequence, task; /* the first task of the sequence */
     int packed;         /* sequence * heads + head whose keys are packed, or -1 */
+    int thread;
 };
 
-static void run_task(const struct plan *p, const struct op_attend *op, int task,
-                     struct place *at)
+static void run_task(const struct plan *p, int task, struct place *at)
 {
+    const struct op_attend *op = p->op;
+    if (task < at->task)
+        at->sequence = at->task = 0;
     int tokens = op->starts[at->sequence + 1] - op->starts[at->sequence];
-    int parts = blocks_of(tokens, p->share);
+    int parts = dn_blocks_of(tokens, p->share);
 
     while (task - at->task >= parts * p->heads) {
         at->task += parts * p->heads;
         at->sequence++;
         tokens = op->starts[at->sequence + 1] - op->starts[at->sequence];
-        parts = blocks_of(tokens, p->share);
+        parts = dn_blocks_of(tokens, p->share);
     }
     int head = (task - at->task) / parts, part = (task - at->task) % parts;
     int first = op->starts[at->sequence], from = tokens * part / parts;
     int to = tokens * (part + 1) / parts, key = at->sequence * p->heads + head;
-    struct attend_head h = head_of(p, first, tokens, head);
+    struct attend_head h = head_of(p, first, tokens, head, at->thread);
 
     if (at->packed != key)
         p->kernels->pack(&h);
@@ -117,48 +116,59 @@ static void run_task(const struct plan *p, const struct op_attend *op, int task,
                      op->y.stride);
 }
 
+static void attend_tasks(void *argument, int thread)
+{
+    struct plan *p = argument;
+    struct place at = {.packed = -1, .thread = thread};
+
+    for (int t; (t = dn_tasks_take(&p->tasks, thread)) >= 0;)
+        run_task(p, t, &at);
+}
+
 void dn_cpu_attend(struct queue *q, const struct op_attend *op)
 {
     struct plan p = {.kernels = choose(dn_cpu_queue(q)->device->features.isa),
+                     .op = op,
                      .qkv = op->qkv,
                      .heads = op->heads,
                      .scale = op->scale};
-    int tasks = 0;
-    atomic_int next = 0;
 
     for (int s = 0; s < op->sequences; s++)
         if (op->starts[s + 1] - op->starts[s] > p.longest)
             p.longest = op->starts[s + 1] - op->starts[s];
     p.share = choose_share(&p, op->sequences, q->threads);
+    int tasks = 0;
     for (int s = 0; s < op->sequences; s++)
-        tasks += blocks_of(op->starts[s + 1] - op->starts[s], p.share) * op->heads;
-    if (!plan_scratch(&p, q, q->threads))
-        return;
+        tasks += dn_blocks_of(op->starts[s + 1] - op->starts[s], p.share) * op->heads;
+    dn_tasks_init(&p.tasks, tasks, q->threads);
+    if (plan_scratch(&p, q, q->threads))
+        dn_team_run(dn_cpu_queue(q)->team, q->threads, attend_tasks, &p);
+}
 
-#pragma omp parallel num_threads(q->threads)
-    {
-        struct place at = {.packed = -1};
-        for (int t; (t = atomic_fetch_add(&next, 1)) < tasks;)
-            run_task(&p, op, t, &at);
+static void map_heads(void *argument, int thread)
+{
+    struct plan *p = argument;
+
+    for (int head; (head = dn_tasks_take(&p->tasks, thread)) >= 0;) {
+        struct attend_head h = head_of(p, 0, p->longest, head, thread);
+        p->kernels->pack(&h);
+        p->kernels->map(&h, 0, p->longest, dn_cpu_at(p->map.y, head * p->longest, 0),
+                        p->map.y.stride);
     }
 }
 
 void dn_cpu_attention_map(struct queue *q, const struct op_attention_map *op)
 {
     struct plan p = {.kernels = choose(dn_cpu_queue(q)->device->features.isa),
+                     .map = *op,
                      .qkv = op->qkv,
                      .heads = op->heads,
                      .scale = op->scale,
                      .longest = op->qkv.rows};
 
-    if (!plan_scratch(&p, q, q->threads))
-        return;
-#pragma omp parallel for num_threads(q->threads) schedule(static)
-    for (int head = 0; head < op->heads; head++) {
-        struct attend_head h = head_of(&p, 0, p.longest, head);
-        p.kernels->pack(&h);
-        p.kernels->map(&h, 0, p.longest, dn_cpu_at(op->y, head * p.longest, 0), op->y.stride);
-    }
+    dn_tasks_init(&p.tasks, op->heads, q->threads);
+    if (plan_scratch(&p, q, q->threads))
+        dn_team_run(dn_cpu_queue(q)->team, q->threads, map_heads, &p);
 }
 
 const char *dn_cpu_attend_name(const struct cpu_device *d)

@@ -25,12 +25,13 @@ static struct queue *queue_new(const struct device *d, int threads, struct dino_
         return NULL;
     q->base = (struct queue){.device = d, .threads = threads};
     q->device = (const struct cpu_device *)d;
-    if (q->device->matmul) {
+    if (q->device->gemm)
+        q->team = dn_team_new(threads, err);
+    else
         q->matmul = dn_matmul_cache_new(q->device->matmul, err);
-        if (!q->matmul) {
-            free(q);
-            return NULL;
-        }
+    if (!q->team && !q->matmul) {
+        free(q);
+        return NULL;
     }
     return &q->base;
 }
@@ -39,6 +40,7 @@ static void queue_free(struct queue *base)
 {
     struct cpu_queue *q = dn_cpu_queue(base);
 
+    dn_team_free(q->team);
     dn_matmul_cache_free(q->matmul);
     dn_free_aligned(q->scratch, q->scratch_bytes);
     free(q);
@@ -62,6 +64,15 @@ void *dn_cpu_scratch(struct queue *base, size_t bytes)
     if (!q->scratch)
         dn_queue_fail(base, err.code, "%s", err.message);
     return q->scratch;
+}
+
+void dn_cpu_rows(struct queue *q, int rows, size_t numbers,
+                 void (*task)(void *argument, int first, int last), void *argument)
+{
+    int threads = dn_cpu_threads(q, (size_t)rows * numbers);
+    size_t grain = 1 + 8192 / (numbers + 1);
+
+    dn_team_ranges(dn_cpu_queue(q)->team, threads, rows, (int)grain, task, argument);
 }
 
 static void *memory_new(const struct device *d, size_t bytes, struct dino_error *err)
@@ -206,9 +217,9 @@ struct device *dn_cpu_open(enum dino_dtype dtype, int threads, struct dino_error
     d->gemm = dn_gemm_select(d->features.isa, dtype);
     if (dtype == DINO_I8)
         d->base.activation = d->features.isa >= DN_ISA_AVX512BF16 ? DINO_BF16 : DINO_F32;
-    else
+    if (!d->gemm)
         d->matmul = dn_matmul_open(d->features, dtype, err);
-    if (dtype != DINO_I8 && !d->matmul) {
+    if (!d->gemm && !d->matmul) {
         free(d);
         return NULL;
     }

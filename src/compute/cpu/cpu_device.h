@@ -1,19 +1,21 @@
 /*
  * Inside the device "cpu": its device and queue, and one function an operation. Matrix
- * products are in cpu_matmul.c (oneDNN), attention in cpu_attend.c, operations on rows in
- * cpu_rows.c, on single numbers in cpu_points.c. OpenMP is used here and nowhere else.
+ * products are in cpu_gemm.c (ours) and cpu_matmul.c (oneDNN), attention in cpu_attend.c,
+ * operations on rows in cpu_rows.c, on single numbers in cpu_points.c, threads in cpu_team.c.
  *
- * libgomp's threads (ours and oneDNN's are the same) spin for milliseconds before they sleep.
- * On cores that others use too this is ruinous: two processes of two threads on two cores did
- * 20 small rounds a second, with OMP_WAIT_POLICY=passive 700. Alone on the machine passive
- * halves the speed of small operations, while GOMP_SPINCOUNT=1000 costs nothing there and
- * bears company several times better than the default. libgomp reads its environment while it
- * is loaded, before any code of ours: a program that wants another policy sets it before it
- * starts, or starts itself again.
+ * Beside oneDNN's products the threads are OpenMP's, and so are those of the training
+ * operations. libgomp's threads spin for milliseconds before they sleep. On cores that others
+ * use too this is ruinous: two processes of two threads on two cores did 20 small rounds a
+ * second, with OMP_WAIT_POLICY=passive 700. Alone on the machine passive halves the speed of
+ * small operations, while GOMP_SPINCOUNT=1000 costs nothing there and bears company several
+ * times better than the default. libgomp reads its environment while it is loaded, before any
+ * code of ours: a program that wants another policy sets it before it starts, or starts itself
+ * again.
  */
 #ifndef COMPUTE_CPU_DEVICE_H
 #define COMPUTE_CPU_DEVICE_H
 
+#include "compute/cpu/cpu_team.h"
 #include "compute/cpu/kernels.h"
 #include "compute/device.h"
 
@@ -22,12 +24,13 @@ struct cpu_device {
     struct cpu_features features;
     struct kernels kernels;
     const struct gemm_kernels *gemm; /* our own matrix products, or NULL: oneDNN's */
-    struct matmul_engine *matmul;    /* NULL for int8 */
+    struct matmul_engine *matmul;    /* NULL where products are ours */
 };
 
 struct cpu_queue {
     struct queue base;
     const struct cpu_device *device;
+    struct team *team;           /* NULL beside oneDNN: OpenMP's threads */
     struct matmul_cache *matmul; /* compiled primitives */
     void *scratch;
     size_t scratch_bytes;
@@ -54,6 +57,11 @@ static inline int dn_cpu_threads(const struct queue *q, size_t numbers)
     size_t worth = 1 + numbers / 8192;
     return worth < (size_t)q->threads ? (int)worth : q->threads;
 }
+
+/* task(argument, first, last) for ranges of rows that make up [0, rows), shared among threads
+ * where there is enough to do; `numbers` are touched in a row. */
+void dn_cpu_rows(struct queue *q, int rows, size_t numbers,
+                 void (*task)(void *argument, int first, int last), void *argument);
 
 /* cpu_matmul.c */
 struct matmul_engine *dn_matmul_open(struct cpu_features features, enum dino_dtype dtype,

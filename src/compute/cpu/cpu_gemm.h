@@ -5,7 +5,8 @@
  * int8 (weights per output channel, activations per row as they come, sums exact).
  *
  * gemm_tile.h has the micro-kernel, gemm_template.h what surrounds it in each instruction set
- * (gemm_c.c, gemm_avx2.c, ...), cpu_gemm.c packing, the order of the work, and the choice.
+ * (gemm_c.c, gemm_avx2.c, ...), cpu_gemm_pack.c the packing of weights, cpu_gemm.c the order
+ * of the work, and the choice.
  */
 #ifndef COMPUTE_CPU_CPU_GEMM_H
 #define COMPUTE_CPU_CPU_GEMM_H
@@ -20,17 +21,27 @@ enum tile_kind { TILE_F32 = 0, TILE_BF16, TILE_I8, TILE_KINDS };
  * lines, so that the rows of a tile fall into different sets. */
 enum { TILE_K = 512, TILE_STRIDE = TILE_K + 16 };
 
-/* c [rows, nr], its rows ldc apart, becomes (or, with add, grows by) a [rows, k dwords] . b
- * [k, nr]: floats, or int32 for bytes. Meanwhile memory that is needed next is asked for, from
- * `soon` on, `pace` bytes a dword. */
-struct tile_work {
-    int k, add;
-    const void *a; /* rows TILE_STRIDE dwords apart */
-    const void *b;
-    float *c;
-    ptrdiff_t ldc;
-    const void *soon;
-    ptrdiff_t pace;
+/* How many blocks of `size` make up `count`. */
+static inline int dn_blocks_of(int count, int size)
+{
+    return count / size + (count % size != 0);
+}
+
+/* What a dword of each kind holds. */
+extern const int dn_gemm_per_dword[TILE_KINDS];
+
+/* A packed weight [outputs, depth dwords]. */
+struct gemm_weight {
+    struct weight base;
+    enum tile_kind kind;
+    int depth;    /* dwords of k */
+    int panels;   /* of nr outputs */
+    void *values; /* [panels][depth][nr] dwords */
+    size_t value_bytes;
+    /* [panels * nr] each, in one block; bias may be NULL, scale and sum are int8's */
+    float *bias, *scale;
+    int32_t *sum;
+    void *per_output;
 };
 
 /* What follows the sums of one tile. */
@@ -52,6 +63,22 @@ struct gemm_finish {
     const int32_t *x_zero, *w_sum;
 };
 
+/* c [rows, nr], its rows ldc apart, becomes (or, with add, grows by) a [rows, k dwords] . b
+ * [k, nr]: floats, or int32 for bytes. Meanwhile memory that is needed next is asked for, from
+ * `soon` on, `pace` bytes a dword. */
+struct tile_work {
+    int k, add;
+    const void *a;
+    ptrdiff_t a_stride; /* bytes from row to row */
+    const void *b;
+    float *c;
+    ptrdiff_t ldc;
+    const void *soon;
+    ptrdiff_t pace;
+    /* Of a whole tile without a GELU: the results instead of c. */
+    const struct gemm_finish *finish;
+};
+
 struct gemm_kernels {
     enum dn_isa isa;
     int mr, nr; /* rows and columns of a tile at most */
@@ -64,7 +91,11 @@ struct gemm_kernels {
                      int32_t *zero);
     /* A row of a weight to signed bytes, w ~ byte * scale, and the sum of the bytes. */
     void (*quantise_weight)(int8_t *to, const float *w, int count, float *scale, int32_t *sum);
+    /* Dwords rows [nr], each `depth` (of which a whole vector may be read), to [depth][nr]. */
+    void (*turn)(uint32_t *to, const uint32_t *rows, size_t stride, int depth);
     void (*finish)(const struct gemm_finish *f);
+    /* Ask for `bytes` of each of some rows, in order to write there. */
+    void (*expect)(const void *at, ptrdiff_t stride, int rows, ptrdiff_t bytes);
 };
 
 /* One for each gemm_ISA.c. */

@@ -51,6 +51,11 @@ static size_t piece_at(int c, int cols)
     return (size_t)(cols - c < PIECE ? cols - c : PIECE);
 }
 
+struct swiglu_job {
+    const struct kernels *k;
+    const struct op_swiglu *op;
+};
+
 static void swiglu_row(const struct kernels *k, const struct op_swiglu *op, int row)
 {
     float gates[PIECE], values[PIECE], results[PIECE];
@@ -66,15 +71,25 @@ static void swiglu_row(const struct kernels *k, const struct op_swiglu *op, int 
     }
 }
 
+static void swiglu_rows(void *argument, int first, int last)
+{
+    const struct swiglu_job *job = argument;
+
+    for (int r = first; r < last; r++)
+        swiglu_row(job->k, job->op, r);
+}
+
 void dn_cpu_swiglu(struct queue *q, const struct op_swiglu *op)
 {
-    const struct kernels *k = dn_cpu_kernels(q);
-    int threads = dn_cpu_threads(q, (size_t)op->x.rows * (size_t)op->x.cols);
+    struct swiglu_job job = {dn_cpu_kernels(q), op};
 
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (int r = 0; r < op->y.rows; r++)
-        swiglu_row(k, op, r);
+    dn_cpu_rows(q, op->y.rows, (size_t)op->x.cols, swiglu_rows, &job);
 }
+
+struct gelu_job {
+    const struct kernels *k;
+    const struct op_gelu *op;
+};
 
 static void gelu_row(const struct kernels *k, const struct op_gelu *op, int row)
 {
@@ -89,15 +104,25 @@ static void gelu_row(const struct kernels *k, const struct op_gelu *op, int row)
     }
 }
 
+static void gelu_rows(void *argument, int first, int last)
+{
+    const struct gelu_job *job = argument;
+
+    for (int r = first; r < last; r++)
+        gelu_row(job->k, job->op, r);
+}
+
 void dn_cpu_gelu(struct queue *q, const struct op_gelu *op)
 {
-    const struct kernels *k = dn_cpu_kernels(q);
-    int threads = dn_cpu_threads(q, 4 * (size_t)op->x.rows * (size_t)op->x.cols);
+    struct gelu_job job = {dn_cpu_kernels(q), op};
 
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (int r = 0; r < op->y.rows; r++)
-        gelu_row(k, op, r);
+    dn_cpu_rows(q, op->y.rows, 4 * (size_t)op->x.cols, gelu_rows, &job);
 }
+
+struct copy_job {
+    const struct kernels *k;
+    const struct op_copy *op;
+};
 
 static void copy_row(const struct kernels *k, const struct op_copy *op, int row)
 {
@@ -114,12 +139,17 @@ static void copy_row(const struct kernels *k, const struct op_copy *op, int row)
     }
 }
 
+static void copy_rows(void *argument, int first, int last)
+{
+    const struct copy_job *job = argument;
+
+    for (int r = first; r < last; r++)
+        copy_row(job->k, job->op, r);
+}
+
 void dn_cpu_copy(struct queue *q, const struct op_copy *op)
 {
-    const struct kernels *k = dn_cpu_kernels(q);
-    int threads = dn_cpu_threads(q, (size_t)op->x.rows * (size_t)op->x.cols);
+    struct copy_job job = {dn_cpu_kernels(q), op};
 
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (int r = 0; r < op->y.rows; r++)
-        copy_row(k, op, r);
+    dn_cpu_rows(q, op->y.rows, (size_t)op->x.cols, copy_rows, &job);
 }

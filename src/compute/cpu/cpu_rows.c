@@ -11,6 +11,11 @@ static size_t piece_at(int c, int cols)
     return (size_t)(cols - c < PIECE ? cols - c : PIECE);
 }
 
+struct layernorm_job {
+    const struct kernels *k;
+    const struct op_layernorm *op;
+};
+
 static void layernorm_row(const struct kernels *k, const struct op_layernorm *op, int row)
 {
     const float *x = dn_cpu_at(op->x, row, 0);
@@ -26,14 +31,19 @@ static void layernorm_row(const struct kernels *k, const struct op_layernorm *op
     }
 }
 
+static void layernorm_rows(void *argument, int first, int last)
+{
+    const struct layernorm_job *job = argument;
+
+    for (int r = first; r < last; r++)
+        layernorm_row(job->k, job->op, r);
+}
+
 void dn_cpu_layernorm(struct queue *q, const struct op_layernorm *op)
 {
-    const struct kernels *k = dn_cpu_kernels(q);
-    int threads = dn_cpu_threads(q, (size_t)op->x.rows * (size_t)op->x.cols);
+    struct layernorm_job job = {dn_cpu_kernels(q), op};
 
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (int r = 0; r < op->y.rows; r++)
-        layernorm_row(k, op, r);
+    dn_cpu_rows(q, op->y.rows, (size_t)op->x.cols, layernorm_rows, &job);
 }
 
 /* Row `row` of a matrix whose single row may stand for all. */
@@ -42,39 +52,64 @@ static const float *shared_row(struct mat m, int row)
     return dn_cpu_at(m, m.rows == 1 ? 0 : row, 0);
 }
 
-void dn_cpu_put_rows(struct queue *q, const struct op_put_rows *op)
-{
-    const struct kernels *k = dn_cpu_kernels(q);
-    size_t cols = (size_t)op->y.cols;
-    int threads = dn_cpu_threads(q, (size_t)op->count * cols);
+struct put_job {
+    const struct kernels *k;
+    const struct op_put_rows *op;
+};
 
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (int i = 0; i < op->count; i++) {
+static void put_range(void *argument, int first, int last)
+{
+    const struct put_job *job = argument;
+    const struct op_put_rows *op = job->op;
+    size_t cols = (size_t)op->y.cols;
+
+    for (int i = first; i < last; i++) {
         float *to = dn_cpu_at(op->y, op->to ? op->to[i] : i, 0);
         const float *from = op->from ? dn_cpu_at(op->x, op->from[i], 0) : shared_row(op->x, i);
         if (op->add.data)
-            k->add(to, from, shared_row(op->add, i), cols);
+            job->k->add(to, from, shared_row(op->add, i), cols);
         else
             memcpy(to, from, cols * sizeof *to);
     }
 }
 
-/* Few sequences are long: a task is a strip of columns of one of them. */
-void dn_cpu_mean_rows(struct queue *q, const struct op_mean_rows *op)
+void dn_cpu_put_rows(struct queue *q, const struct op_put_rows *op)
 {
-    enum { STRIP = 128 };
-    const struct kernels *k = dn_cpu_kernels(q);
-    int strips = (op->y.cols + STRIP - 1) / STRIP;
-    int threads = dn_cpu_threads(q, (size_t)op->x.rows * (size_t)op->x.cols);
+    struct put_job job = {dn_cpu_kernels(q), op};
 
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (int i = 0; i < op->sequences * strips; i++) {
+    dn_cpu_rows(q, op->count, (size_t)op->y.cols, put_range, &job);
+}
+
+enum { STRIP = 128 };
+
+struct mean_job {
+    const struct kernels *k;
+    const struct op_mean_rows *op;
+};
+
+/* Few sequences are long: a task is a strip of columns of one of them. */
+static void mean_strips(void *argument, int from, int to)
+{
+    const struct mean_job *job = argument;
+    const struct op_mean_rows *op = job->op;
+    int strips = (op->y.cols + STRIP - 1) / STRIP;
+
+    for (int i = from; i < to; i++) {
         int s = i / strips, c = i % strips * STRIP;
         int first = op->starts[s] + op->skip;
         int cols = op->y.cols - c < STRIP ? op->y.cols - c : STRIP;
-        k->mean_rows(dn_cpu_at(op->y, s, c), dn_cpu_at(op->x, first, c), op->x.stride,
-                     op->starts[s + 1] - first, cols);
+        job->k->mean_rows(dn_cpu_at(op->y, s, c), dn_cpu_at(op->x, first, c), op->x.stride,
+                          op->starts[s + 1] - first, cols);
     }
+}
+
+void dn_cpu_mean_rows(struct queue *q, const struct op_mean_rows *op)
+{
+    struct mean_job job = {dn_cpu_kernels(q), op};
+    int tasks = op->sequences * ((op->y.cols + STRIP - 1) / STRIP);
+    size_t numbers = (size_t)op->x.rows * (size_t)op->x.cols / (size_t)tasks;
+
+    dn_cpu_rows(q, tasks, numbers, mean_strips, &job);
 }
 
 /* All 256 values that a channel's bytes can have, each with torchvision's roundings. */
@@ -102,29 +137,40 @@ static void patch_channel(float *to, const struct op_patchify *op, const float t
     }
 }
 
+struct patch_job {
+    const struct kernels *k;
+    const struct op_patchify *op;
+    float tables[3][256];
+    float *rows; /* a row's channel of f32 for each row, where y is not f32 */
+};
+
+static void patch_rows(void *argument, int first, int last)
+{
+    const struct patch_job *job = argument;
+    const struct op_patchify *op = job->op;
+    int grid_cols = op->width / op->patch, area = op->patch * op->patch;
+
+    for (int r = first; r < last; r++)
+        for (int channel = 0; channel < op->channels; channel++) {
+            float *buffer = job->rows ? job->rows + (size_t)r * (size_t)area : NULL;
+            float *to = dn_cpu_room(buffer, op->y, r, channel * area);
+            patch_channel(to, op, job->tables[channel < 3 ? channel : 0], channel,
+                          r / grid_cols * op->patch, r % grid_cols * op->patch);
+            dn_cpu_store(job->k, op->y, r, channel * area, to, (size_t)area);
+        }
+}
+
 void dn_cpu_patchify(struct queue *q, const struct op_patchify *op)
 {
-    const struct kernels *k = dn_cpu_kernels(q);
-    int grid_cols = op->width / op->patch, area = op->patch * op->patch;
-    int threads = dn_cpu_threads(q, (size_t)op->y.rows * (size_t)op->y.cols);
-    float tables[3][256];
-    float *rows = NULL; /* one for each thread, where y is not f32 */
+    struct patch_job job = {.k = dn_cpu_kernels(q), .op = op};
+    size_t area = (size_t)op->patch * (size_t)op->patch;
 
     for (int channel = 0; op->pixels && !op->planes && channel < 3; channel++)
-        pixel_table(tables[channel], op->mean[channel], op->std[channel]);
+        pixel_table(job.tables[channel], op->mean[channel], op->std[channel]);
     if (op->y.dtype != DINO_F32) {
-        rows = dn_cpu_scratch(q, (size_t)op->y.rows * (size_t)area * sizeof *rows);
-        if (!rows)
+        job.rows = dn_cpu_scratch(q, (size_t)op->y.rows * area * sizeof *job.rows);
+        if (!job.rows)
             return;
     }
-
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (int r = 0; r < op->y.rows; r++)
-        for (int channel = 0; channel < op->channels; channel++) {
-            float *buffer = rows ? rows + (size_t)r * (size_t)area : NULL;
-            float *to = dn_cpu_room(buffer, op->y, r, channel * area);
-            patch_channel(to, op, tables[channel < 3 ? channel : 0], channel,
-                          r / grid_cols * op->patch, r % grid_cols * op->patch);
-            dn_cpu_store(k, op->y, r, channel * area, to, (size_t)area);
-        }
+    dn_cpu_rows(q, op->y.rows, (size_t)op->y.cols, patch_rows, &job);
 }

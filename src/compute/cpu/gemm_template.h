@@ -70,6 +70,29 @@ static void quantise_weight(int8_t *to, const float *x, int count, float *scale,
     *sum = (int32_t)vf_sum(total);
 }
 
+static void turn(uint32_t *to, const uint32_t *rows, size_t stride, int depth)
+{
+    for (int half = 0; half < NR; half += VL)
+        for (int k = 0; k < depth; k += VL) {
+            vf t[VL];
+#pragma GCC unroll 16
+            for (int i = 0; i < VL; i++)
+                t[i] = vf_load(rows + (size_t)(half + i) * stride + k);
+            vf_transpose(t);
+            for (int i = 0; i < VL && k + i < depth; i++)
+                vf_store(to + (size_t)(k + i) * NR + half, t[i]);
+        }
+}
+
+static void expect(const void *at, ptrdiff_t stride, int rows, ptrdiff_t bytes)
+{
+    const char *row = at;
+
+    for (int r = 0; r < rows; r++, row += stride)
+        for (ptrdiff_t i = 0; i < bytes; i += 64)
+            vec_expect(row + i);
+}
+
 enum gelu_kind { NO_GELU, EXACT_GELU, ROUGH_GELU };
 
 /*
@@ -229,5 +252,5 @@ static void finish(const struct gemm_finish *f)
     {                                                                                 \
         .isa = (isa_), .mr = MR, .nr = NR, .tile = {tile_f32, tile_bf16, tile_i8},    \
         .convert = convert, .quantise = quantise, .quantise_weight = quantise_weight, \
-        .finish = finish,                                                             \
+        .turn = turn, .finish = finish, .expect = expect,                             \
     }

@@ -83,49 +83,108 @@ VEC_INLINE vf tile_add(const enum tile_kind kind, vf a, vf b)
     return a + b;
 }
 
-/* Named variables, not arrays: these stay in registers under every compiler and -O2. */
-#define TILE_ROWS(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13)
+/* Columns of row r of a whole tile, straight from the sums: all of gemm_finish but the GELU. */
+VEC_INLINE void tile_end(const enum tile_kind kind, const struct gemm_finish *f, int r, vf v0,
+                         vf v1)
+{
+    if (kind == TILE_I8) {
+        vi zero = vi_set1(f->x_zero[r]);
+        vf scale = vf_set1(f->x_scale[r]);
+        v0 = vf_from_i32(vi_sub((vi)v0, vi_mul(zero, vi_load(f->w_sum))));
+        v1 = vf_from_i32(vi_sub((vi)v1, vi_mul(zero, vi_load(f->w_sum + VL))));
+        v0 = v0 * (scale * vf_load(f->w_scale));
+        v1 = v1 * (scale * vf_load(f->w_scale + VL));
+    }
+    if (f->bias) {
+        v0 = v0 + vf_load(f->bias);
+        v1 = v1 + vf_load(f->bias + VL);
+    }
+    if (f->scale) {
+        v0 = v0 * vf_load(f->scale);
+        v1 = v1 * vf_load(f->scale + VL);
+    }
+    if (f->residual) {
+        const float *from = f->residual + r * f->residual_stride;
+        v0 = v0 + vf_load(from);
+        v1 = v1 + vf_load(from + VL);
+    }
+    if (f->y_bf16) {
+        vf_store_bf16_pair((uint16_t *)f->y + r * f->y_stride, v0, v1);
+    } else {
+        float *to = (float *)f->y + r * f->y_stride;
+        vf_store(to, v0);
+        vf_store(to + VL, v1);
+    }
+}
+
+/* Named variables, not arrays: these stay in registers under every compiler and -O2. Five
+ * pointers and two multiples of the stride reach all rows: row r is 0 to 2 strides from the
+ * pointer that its name has. */
+#define TILE_ROWS_0(X) X(0, 0, 0) X(1, 0, 1) X(2, 0, 2) X(3, 3, 0) X(4, 3, 1)
+#define TILE_ROWS_5(X) X(5, 3, 2) X(6, 6, 0) X(7, 6, 1) X(8, 6, 2) X(9, 9, 0)
+#define TILE_ROWS_10(X) X(10, 9, 1) X(11, 9, 2) X(12, 12, 0) X(13, 12, 1)
+#define TILE_ROWS(X) TILE_ROWS_0(X) TILE_ROWS_5(X) TILE_ROWS_10(X)
 
 /* kind, nv (1 or 2) and mr are constants at every call. */
 VEC_INLINE void tile(const enum tile_kind kind, const int nv, const int mr,
                      const struct tile_work *w)
 {
-    const float *a = w->a, *b = w->b;
+    const ptrdiff_t stride = w->a_stride, pace = w->pace;
+    const char *a0 = w->a, *a3 = a0 + 3 * stride, *a6 = a3 + 3 * stride;
+    const char *a9 = a6 + 3 * stride, *a12 = a9 + 3 * stride;
+    const float *b = w->b;
     const char *soon = w->soon;
-    ptrdiff_t pace = w->pace;
-#define ZERO(r) vf c##r##0 = vf_set1(0), c##r##1 = vf_set1(0);
+#define ZERO(r, from, times) vf c##r##0 = vf_set1(0), c##r##1 = vf_set1(0);
     TILE_ROWS(ZERO)
 #undef ZERO
-    for (int k = w->k; k > 0; k--, a++, b += nv * VL, soon += pace) {
+    for (int k = w->k; k > 0; k--) {
         vf b0 = vf_load(b), b1 = nv > 1 ? vf_load(b + VL) : b0;
         __builtin_prefetch(soon, 0, 2);
-#define STEP(r)                                       \
+#define STEP(r, from, times)                          \
     if (mr > r) {                                     \
-        vf x = vf_set1(a[r * TILE_STRIDE]);           \
+        vf x = vf_spread(a##from + times * stride);   \
         c##r##0 = tile_dot(kind, c##r##0, x, b0);     \
         if (nv > 1)                                   \
             c##r##1 = tile_dot(kind, c##r##1, x, b1); \
     }
         TILE_ROWS(STEP)
 #undef STEP
+        a0 += 4, a3 += 4, a6 += 4, a9 += 4, a12 += 4;
+        b += nv * VL;
+        soon += pace;
     }
-#define KEEP(r)                                                  \
-    if (mr > r) {                                                \
-        float *to = w->c + r * w->ldc;                           \
-        if (w->add)                                              \
-            c##r##0 = tile_add(kind, c##r##0, vf_load(to));      \
-        if (w->add && nv > 1)                                    \
-            c##r##1 = tile_add(kind, c##r##1, vf_load(to + VL)); \
-        vf_store(to, c##r##0);                                   \
-        if (nv > 1)                                              \
-            vf_store(to + VL, c##r##1);                          \
+#define GROW(r, from, times)                                      \
+    if (mr > r) {                                                 \
+        const float *sum = w->c + r * w->ldc;                     \
+        c##r##0 = tile_add(kind, c##r##0, vf_load(sum));          \
+        if (nv > 1)                                               \
+            c##r##1 = tile_add(kind, c##r##1, vf_load(sum + VL)); \
+    }
+    if (w->add) {
+        TILE_ROWS(GROW)
+    }
+#undef GROW
+#define END(r, from, times) \
+    if (mr > r)             \
+        tile_end(kind, w->finish, r, c##r##0, c##r##1);
+    if (nv > 1 && w->finish) {
+        TILE_ROWS(END)
+        return;
+    }
+#undef END
+#define KEEP(r, from, times)            \
+    if (mr > r) {                       \
+        float *to = w->c + r * w->ldc;  \
+        vf_store(to, c##r##0);          \
+        if (nv > 1)                     \
+            vf_store(to + VL, c##r##1); \
     }
     TILE_ROWS(KEEP)
 #undef KEEP
 }
 
 /* A function of this name for any mr: the constants that a switch makes of it. */
-#define TILE_CASE(r)                  \
+#define TILE_CASE(r, from, times)     \
     case r + 1:                       \
         if (r < MR)                   \
             tile(kind, nv, r + 1, w); \

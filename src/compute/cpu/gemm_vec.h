@@ -508,6 +508,24 @@ VEC_INLINE void vf_store_as(void *row, int is_bf16, int at, vf x, int n)
         vf_store_n(p, x, n);
 }
 
+/* This line will be written soon. */
+VEC_INLINE void vec_expect(const char *line)
+{
+#if defined(__AVX2__)
+    __asm__ volatile("prefetchw %0" ::"m"(*line)); /* a builtin would need -mprfchw */
+#else
+    __builtin_prefetch(line, 1);
+#endif
+}
+
+/* One dword in every lane, from any address. */
+VEC_INLINE vf vf_spread(const void *p)
+{
+    float x;
+    memcpy(&x, p, sizeof x);
+    return vf_set1(x);
+}
+
 VEC_INLINE vf vf_abs(vf x)
 {
     return (vf)((vi)x & vi_set1(0x7fffffff));

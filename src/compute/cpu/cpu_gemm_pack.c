@@ -1,0 +1,149 @@
+/* Weights in the order in which the micro-kernel reads them. */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/half.h"
+#include "compute/cpu/cpu_gemm.h"
+#include "compute/cpu/cpu_team.h"
+
+const int dn_gemm_per_dword[TILE_KINDS] = {1, 2, 4};
+
+/* Panels are packed by several threads; each has room for the rows of one. */
+struct packing {
+    const struct gemm_kernels *kernels;
+    struct gemm_weight *w;
+    struct mat from;
+    bool round;    /* f32 numbers to what bf16 can hold */
+    size_t stride; /* dwords from row to row in room: whole vectors */
+    size_t bytes;  /* of room a thread: rows of a panel, and one of f32 */
+    char *room;
+    struct team_tasks tasks;
+};
+
+/* One row of w, made to dwords [depth]; the last ones padded with zero. */
+static void pack_row(const struct packing *p, int row, const float *from, uint32_t *to)
+{
+    struct gemm_weight *w = p->w;
+    int k = w->base.cols;
+
+    to[w->depth - 1] = 0;
+    if (w->kind == TILE_I8) {
+        p->kernels->quantise_weight((int8_t *)to, from, k, &w->scale[row], &w->sum[row]);
+        return;
+    }
+    p->kernels->convert(to, w->kind, from, 0, k);
+    for (int i = 0; p->round && i < k; i++) {
+        float v;
+        memcpy(&v, to + i, sizeof v);
+        to[i] = (uint32_t)dn_f32_to_bf16(v) << 16;
+    }
+}
+
+/* Rows of w become columns of a panel. */
+static void pack_panel(const struct packing *p, int panel, char *room)
+{
+    const struct gemm_weight *w = p->w;
+    int nr = p->kernels->nr;
+    size_t size = (size_t)w->depth * (size_t)nr;
+    uint32_t *rows = (uint32_t *)(void *)room;
+    float *aligned = (float *)(void *)(rows + (size_t)nr * p->stride);
+
+    for (int c = 0; c < nr; c++) {
+        uint32_t *row = rows + (size_t)c * p->stride;
+        int output = panel * nr + c;
+        if (output < w->base.rows) {
+            const char *source = (const char *)p->from.data + output * p->from.stride * 4;
+            memcpy(aligned, source, (size_t)p->from.cols * 4);
+            pack_row(p, output, aligned, row);
+        } else {
+            memset(row, 0, (size_t)w->depth * 4);
+        }
+    }
+    p->kernels->turn((uint32_t *)w->values + (size_t)panel * size, rows, p->stride, w->depth);
+}
+
+static void pack_panels(void *argument, int thread)
+{
+    struct packing *p = argument;
+
+    for (int i; (i = dn_tasks_take(&p->tasks, thread)) >= 0;)
+        pack_panel(p, i, p->room + (size_t)thread * p->bytes);
+}
+
+/* With threads of its own where there is much to do: packing belongs to no queue. */
+static bool pack_values(struct packing *p, int threads, struct dino_error *err)
+{
+    struct gemm_weight *w = p->w;
+    size_t f32_row = (size_t)w->base.cols * 4;
+
+    if (w->value_bytes < (size_t)1 << 19)
+        threads = 1;
+    threads = threads > 8 ? 8 : threads; /* memory is not faster for more */
+    p->stride = ((size_t)w->depth + 15) / 16 * 16;
+    p->bytes =
+        ((size_t)p->kernels->nr * p->stride * 4 + f32_row + DN_ALIGN) / DN_ALIGN * DN_ALIGN;
+    p->room = dn_calloc((size_t)threads, p->bytes, "packing", err);
+    struct team *team = p->room ? dn_team_new(threads, err) : NULL;
+    if (team) {
+        dn_tasks_init(&p->tasks, w->panels, threads);
+        dn_team_run(team, threads, pack_panels, p);
+    }
+    bool good = team;
+    dn_team_free(team);
+    free(p->room);
+    return good;
+}
+
+struct weight *dn_gemm_pack(const struct gemm_kernels *kernels, enum dino_dtype dtype,
+                            struct mat from, const float *bias, int threads,
+                            struct dino_error *err)
+{
+    struct gemm_weight *w = dn_calloc(1, sizeof *w, "a weight", err);
+    bool native = kernels->tile[TILE_BF16];
+
+    if (!w)
+        return NULL;
+    w->kind = dtype == DINO_I8 ? TILE_I8 : dtype == DINO_BF16 && native ? TILE_BF16 : TILE_F32;
+    w->base = (struct weight){.rows = from.rows, .cols = from.cols, .dtype = dtype};
+    w->depth = dn_blocks_of(from.cols, dn_gemm_per_dword[w->kind]);
+    w->panels = dn_blocks_of(from.rows, kernels->nr);
+
+    size_t outputs = (size_t)w->panels * (size_t)kernels->nr;
+    if (!dn_size_mul(outputs, (size_t)w->depth, &w->value_bytes) ||
+        !dn_size_mul(w->value_bytes, 4, &w->value_bytes)) {
+        dn_fail_memory(err, SIZE_MAX, "a packed weight");
+        goto failed;
+    }
+    w->values = dn_alloc_aligned(w->value_bytes, "a packed weight", err);
+    float *more = dn_calloc(outputs * 3, sizeof *more, "a bias", err);
+    w->per_output = more;
+    if (!w->values || !more)
+        goto failed;
+    w->base.bytes = w->value_bytes + outputs * 3 * sizeof *more;
+    if (bias) {
+        w->bias = more;
+        memcpy(w->bias, bias, (size_t)from.rows * sizeof *bias);
+    }
+    w->scale = more + outputs;
+    w->sum = (int32_t *)(void *)(more + 2 * outputs);
+    struct packing p = {
+        .kernels = kernels, .w = w, .from = from, .round = dtype == DINO_BF16 && !native};
+    if (!pack_values(&p, threads, err))
+        goto failed;
+    return &w->base;
+
+failed:
+    dn_gemm_weight_free(&w->base);
+    return NULL;
+}
+
+void dn_gemm_weight_free(struct weight *base)
+{
+    struct gemm_weight *w = (struct gemm_weight *)base;
+
+    if (!w)
+        return;
+    dn_free_aligned(w->values, w->value_bytes);
+    free(w->per_output);
+    free(w);
+}
