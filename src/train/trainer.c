@@ -9,7 +9,13 @@
 #include "train/export.h"
 #include "train/knn_probe.h"
 
-enum { HEALTH_STEPS = 50, MOST_BAD_SIGNS = 3, SAVE_SECONDS = 300, FIRST_PACE = 3 };
+enum {
+    HEALTH_STEPS = 50,
+    FIRST_LOOKS = 20,
+    MOST_BAD_SIGNS = 3,
+    SAVE_SECONDS = 300,
+    FIRST_PACE = 3
+};
 
 /* What one step gave, for the line it leaves. */
 struct made {
@@ -88,11 +94,13 @@ static bool numbers_good(struct trainer *t, const struct made *m, struct dino_er
     return true;
 }
 
-/* Random weights look collapsed for a while, so that signs count only after the warm-up. */
+/* Random weights look collapsed for a while (layer scales of 1e-5 leave all class tokens
+ * alike), so that signs count only after the warm-up and some looks. */
 static bool look(struct trainer *t, struct made *m, struct dino_error *err)
 {
     int64_t every = t->options->health_steps ? t->options->health_steps : HEALTH_STEPS;
-    int64_t settled = 2 * t->schedules.lr.warmup;
+    int64_t warmup = 2 * t->schedules.lr.warmup, looks = every * FIRST_LOOKS;
+    int64_t settled = warmup > looks ? warmup : looks;
 
     if (every < 0 || t->state.step % every != 0)
         return true;
