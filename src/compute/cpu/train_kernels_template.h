@@ -40,12 +40,17 @@ static float exponential(float *y, const float *x, float top, float scale, size_
 
 static float dot(const float *x, const float *y, size_t n)
 {
-    float sum = 0;
+    double total = 0; /* of short sums, so that long ones lose no more, vectorised or not */
 
+    for (size_t first = 0; first < n; first += 256) {
+        size_t last = n - first < 256 ? n : first + 256;
+        float sum = 0;
 #pragma omp simd reduction(+ : sum)
-    for (size_t i = 0; i < n; i++)
-        sum += x[i] * y[i];
-    return sum;
+        for (size_t i = first; i < last; i++)
+            sum += x[i] * y[i];
+        total += (double)sum;
+    }
+    return (float)total;
 }
 
 static float sum_run(const float *x, size_t n)
