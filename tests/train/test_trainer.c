@@ -309,6 +309,7 @@ TEST(a_run_killed_anywhere_goes_on_to_the_same_bytes)
     for (int i = 0; i < 8; i++) {
         pid_t child = fork();
         CHECK(child >= 0);
+        w.seen = 0;
         w.kill_at = i == 0 ? 5 : 0; /* the first dies by itself, the others wherever they are */
         if (child == 0)
             _exit(train("killed", &w, &options, longer, &err) ? 0 : 1);
