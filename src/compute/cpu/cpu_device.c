@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "compute/cpu/cpu_train.h"
 #include "compute/cpu/cpu_gemm.h"
+#include "compute/host_memory.h"
 
 static void device_close(struct device *d)
 {
@@ -46,11 +47,6 @@ static void queue_free(struct queue *base)
     free(q);
 }
 
-static void queue_sync(struct queue *q)
-{
-    (void)q; /* every operation has finished when it returns */
-}
-
 void *dn_cpu_scratch(struct queue *base, size_t bytes)
 {
     struct cpu_queue *q = dn_cpu_queue(base);
@@ -73,24 +69,6 @@ void dn_cpu_rows(struct queue *q, int rows, size_t numbers,
     size_t grain = 1 + 8192 / (numbers + 1);
 
     dn_team_ranges(dn_cpu_queue(q)->team, threads, rows, (int)grain, task, argument);
-}
-
-static void *memory_new(const struct device *d, size_t bytes, struct dino_error *err)
-{
-    (void)d;
-    return dn_alloc_aligned(bytes, "device memory", err);
-}
-
-static void memory_free(const struct device *d, void *memory, size_t bytes)
-{
-    (void)d;
-    dn_free_aligned(memory, bytes);
-}
-
-static void transfer(struct queue *q, void *to, const void *from, size_t bytes)
-{
-    (void)q;
-    memcpy(to, from, bytes);
 }
 
 static struct weight *pack(const struct device *d, struct mat w, const float *bias,
@@ -172,11 +150,11 @@ static const struct device_ops cpu_ops = {
     .close = device_close,
     .queue_new = queue_new,
     .queue_free = queue_free,
-    .queue_sync = queue_sync,
-    .alloc = memory_new,
-    .free = memory_free,
-    .upload = transfer,
-    .download = transfer,
+    .queue_sync = dn_host_sync,
+    .alloc = dn_host_alloc,
+    .free = dn_host_free,
+    .upload = dn_host_transfer,
+    .download = dn_host_transfer,
     .pack = pack,
     .weight_free = weight_free,
     .linear = linear,

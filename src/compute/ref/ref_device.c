@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "compute/host_memory.h"
 #include "compute/ref/ref_ops.h"
 
 static void device_close(struct device *d)
@@ -21,29 +22,6 @@ static struct queue *queue_new(const struct device *d, int threads, struct dino_
 static void queue_free(struct queue *q)
 {
     free(q);
-}
-
-static void queue_sync(struct queue *q)
-{
-    (void)q; /* every operation has finished when it returns */
-}
-
-static void *memory_new(const struct device *d, size_t bytes, struct dino_error *err)
-{
-    (void)d;
-    return dn_alloc_aligned(bytes, "device memory", err);
-}
-
-static void memory_free(const struct device *d, void *memory, size_t bytes)
-{
-    (void)d;
-    dn_free_aligned(memory, bytes);
-}
-
-static void transfer(struct queue *q, void *to, const void *from, size_t bytes)
-{
-    (void)q;
-    memcpy(to, from, bytes);
 }
 
 static void weight_free(const struct device *d, struct weight *w)
@@ -115,11 +93,11 @@ static const struct device_ops ref_ops = {
     .close = device_close,
     .queue_new = queue_new,
     .queue_free = queue_free,
-    .queue_sync = queue_sync,
-    .alloc = memory_new,
-    .free = memory_free,
-    .upload = transfer,
-    .download = transfer,
+    .queue_sync = dn_host_sync,
+    .alloc = dn_host_alloc,
+    .free = dn_host_free,
+    .upload = dn_host_transfer,
+    .download = dn_host_transfer,
     .pack = pack,
     .weight_free = weight_free,
     .linear = dn_ref_linear,
