@@ -27,14 +27,46 @@ static struct mat centre_of(const struct ssl_step *step, int i)
     return i == 0 ? step->dino_centre : step->ibot_centre;
 }
 
-static size_t block_bytes(const struct run_numbers *n)
-{
-    return n->table->elements * dino_dtype_size(n->blocks->dtype);
-}
+/* One tensor of a checkpoint, and its numbers on the device. */
+struct entry {
+    char name[200];
+    const int64_t *shape;
+    int dims;
+    void *data;
+    size_t bytes;
+};
 
-static void tensor_name(const struct run_numbers *n, int block, int item, char name[200])
+typedef bool visit_fn(void *context, const struct run_numbers *n, const struct entry *entry,
+                      struct dino_error *err);
+
+/* Show all tensors to `visit`, in the order of the file, until it fails. */
+static bool each_tensor(const struct run_numbers *n, visit_fn *visit, void *context,
+                        struct dino_error *err)
 {
-    snprintf(name, 200, "%s.%s", block_names[block], n->table->items[item].name);
+    size_t width = dino_dtype_size(n->blocks->dtype);
+    struct entry entry;
+
+    for (int b = 0; b < BLOCKS; b++)
+        for (int i = 0; i < n->table->count; i++) {
+            const struct param_slice *p = &n->table->items[i];
+            entry = (struct entry){.shape = p->shape,
+                                   .dims = p->dims,
+                                   .data = (char *)block_of(n->blocks, b) + p->first * width,
+                                   .bytes = p->count * width};
+            snprintf(entry.name, sizeof entry.name, "%s.%s", block_names[b], p->name);
+            if (!visit(context, n, &entry, err))
+                return false;
+        }
+    for (int c = 0; c < CENTRES; c++) {
+        struct mat m = centre_of(n->step, c);
+        int64_t shape[] = {1, m.cols};
+        entry = (struct entry){
+            .shape = shape, .dims = 2, .data = m.data, .bytes = (size_t)m.cols * width};
+        snprintf(entry.name, sizeof entry.name, "%s", centre_names[c]);
+        if (!visit(context, n, &entry, err))
+            return false;
+    }
+    return true;
 }
 
 /* ---- writing ---- */
@@ -56,54 +88,31 @@ static bool write_notes(struct safetensors_writer *w, const struct run_state *st
            dn_safetensors_note(w, "config", settings);
 }
 
-static bool declare(struct safetensors_writer *w, const struct run_numbers *n,
+static bool declare(void *writer, const struct run_numbers *n, const struct entry *entry,
                     struct dino_error *err)
 {
-    for (int b = 0; b < BLOCKS; b++)
-        for (int i = 0; i < n->table->count; i++) {
-            const struct param_slice *p = &n->table->items[i];
-            char name[200];
-            tensor_name(n, b, i, name);
-            if (!dn_safetensors_declare(w, name, n->blocks->dtype, p->shape, p->dims, err))
-                return false;
-        }
-    for (int c = 0; c < CENTRES; c++) {
-        int64_t shape[] = {1, centre_of(n->step, c).cols};
-        if (!dn_safetensors_declare(w, centre_names[c], n->blocks->dtype, shape, 2, err))
-            return false;
-    }
-    return true;
+    return dn_safetensors_declare(writer, entry->name, n->blocks->dtype, entry->shape,
+                                  entry->dims, err);
 }
 
-static bool write_numbers(struct safetensors_writer *w, const struct run_numbers *n,
-                          char *scratch, struct dino_error *err)
-{
-    const struct device_ops *ops = n->queue->device->ops;
-    size_t width = dino_dtype_size(n->blocks->dtype);
+/* What is written is copied from the device to the host first, a tensor at a time. */
+struct copier {
+    struct safetensors_writer *writer;
+    char *scratch;
+    size_t room;
+};
 
-    for (int b = 0; b < BLOCKS; b++) {
-        ops->download(n->queue, scratch, block_of(n->blocks, b), block_bytes(n));
-        for (int i = 0; i < n->table->count; i++) {
-            const struct param_slice *p = &n->table->items[i];
-            if (!dn_safetensors_write(w, scratch + p->first * width, p->count * width, err))
-                return false;
-        }
-    }
-    for (int c = 0; c < CENTRES; c++) {
-        struct mat m = centre_of(n->step, c);
-        size_t bytes = (size_t)m.cols * width;
-        if (!bytes)
-            continue;
-        char *centre = dn_calloc(1, bytes, "a centre", err);
-        if (!centre)
-            return false;
-        ops->download(n->queue, centre, m.data, bytes);
-        bool ok = dn_safetensors_write(w, centre, bytes, err);
-        free(centre);
-        if (!ok)
-            return false;
-    }
-    return true;
+static bool write_numbers(void *context, const struct run_numbers *n, const struct entry *entry,
+                          struct dino_error *err)
+{
+    struct copier *copier = context;
+
+    if (!entry->bytes)
+        return true;
+    if (!dn_grow(&copier->scratch, &copier->room, entry->bytes, 1, "a copy of a tensor", err))
+        return false;
+    n->queue->device->ops->download(n->queue, copier->scratch, entry->data, entry->bytes);
+    return dn_safetensors_write(copier->writer, copier->scratch, entry->bytes, err);
 }
 
 bool dn_checkpoint_write(const char *path, const struct run_numbers *n,
@@ -111,20 +120,17 @@ bool dn_checkpoint_write(const char *path, const struct run_numbers *n,
                          struct dino_error *err)
 {
     struct safetensors_writer w;
-    char *scratch = dn_calloc(1, block_bytes(n), "a copy of the parameters", err);
+    struct copier copier = {.writer = &w};
 
-    if (!scratch)
+    if (!dn_safetensors_create(&w, path, err))
         return false;
-    if (!dn_safetensors_create(&w, path, err)) {
-        free(scratch);
-        return false;
-    }
     bool ok = write_notes(&w, state, settings) ||
               dn_fail_memory(err, strlen(settings), "the notes of a checkpoint");
-    ok = ok && declare(&w, n, err) && write_numbers(&w, n, scratch, err) &&
-         dn_queue_finish(n->queue, err) && dn_safetensors_commit(&w, err);
+    ok = ok && each_tensor(n, declare, &w, err) &&
+         each_tensor(n, write_numbers, &copier, err) && dn_queue_finish(n->queue, err) &&
+         dn_safetensors_commit(&w, err);
     dn_safetensors_release(&w);
-    free(scratch);
+    free(copier.scratch);
     return ok;
 }
 
@@ -184,70 +190,35 @@ static bool same_settings(const struct tensors *t, const char *settings, struct 
                    t->path, was, now);
 }
 
-/* The tensor of that name, if it is as it was written. */
-static const struct dino_tensor *find(const struct tensors *t, const char *name,
-                                      enum dino_dtype dtype, const int64_t *shape, int dims,
-                                      struct dino_error *err)
+/* Is the tensor there, as it was written? */
+static bool check(void *tensors, const struct run_numbers *n, const struct entry *entry,
+                  struct dino_error *err)
 {
-    const struct dino_tensor *tensor = dn_tensors_find(t, name);
+    const struct tensors *t = tensors;
+    const struct dino_tensor *tensor = dn_tensors_find(t, entry->name);
     char text[128];
 
-    if (!tensor) {
-        dn_fail(err, DINO_EFORMAT, "%s: has no tensor %s", t->path, name);
-        return NULL;
-    }
-    bool same = tensor->dims == dims && tensor->dtype == dtype;
-    for (int i = 0; same && i < dims; i++)
-        same = tensor->shape[i] == shape[i];
+    if (!tensor)
+        return dn_fail(err, DINO_EFORMAT, "%s: has no tensor %s", t->path, entry->name);
+    bool same = tensor->dims == entry->dims && tensor->dtype == n->blocks->dtype;
+    for (int i = 0; same && i < entry->dims; i++)
+        same = tensor->shape[i] == entry->shape[i];
     if (same && dn_tensor_contiguous(tensor))
-        return tensor;
+        return true;
     dn_tensor_shape_text(tensor, text);
-    dn_fail(err, DINO_EFORMAT, "%s: %s is %s %s, not what its settings say", t->path, name,
-            dino_dtype_name(tensor->dtype), text);
-    return NULL;
-}
-
-static bool check_numbers(const struct tensors *t, const struct run_numbers *n,
-                          struct dino_error *err)
-{
-    for (int b = 0; b < BLOCKS; b++)
-        for (int i = 0; i < n->table->count; i++) {
-            const struct param_slice *p = &n->table->items[i];
-            char name[200];
-            tensor_name(n, b, i, name);
-            if (!find(t, name, n->blocks->dtype, p->shape, p->dims, err))
-                return false;
-        }
-    for (int c = 0; c < CENTRES; c++) {
-        int64_t shape[] = {1, centre_of(n->step, c).cols};
-        if (!find(t, centre_names[c], n->blocks->dtype, shape, 2, err))
-            return false;
-    }
-    return true;
+    return dn_fail(err, DINO_EFORMAT, "%s: %s is %s %s, not what its settings say", t->path,
+                   entry->name, dino_dtype_name(tensor->dtype), text);
 }
 
 /* Padding between slices is zero in every block, and stays so. */
-static void load_numbers(const struct tensors *t, const struct run_numbers *n, char *scratch)
+static bool load(void *tensors, const struct run_numbers *n, const struct entry *entry,
+                 struct dino_error *err)
 {
-    const struct device_ops *ops = n->queue->device->ops;
-    size_t width = dino_dtype_size(n->blocks->dtype);
-
-    for (int b = 0; b < BLOCKS; b++) {
-        for (int i = 0; i < n->table->count; i++) {
-            const struct param_slice *p = &n->table->items[i];
-            char name[200];
-            tensor_name(n, b, i, name);
-            const struct dino_tensor *tensor = dn_tensors_find(t, name);
-            memcpy(scratch + p->first * width, tensor->data, p->count * width);
-        }
-        ops->upload(n->queue, block_of(n->blocks, b), scratch, block_bytes(n));
-    }
-    for (int c = 0; c < CENTRES; c++) {
-        struct mat m = centre_of(n->step, c);
-        if (m.cols)
-            ops->upload(n->queue, m.data, dn_tensors_find(t, centre_names[c])->data,
-                        (size_t)m.cols * width);
-    }
+    (void)err; /* the queue remembers */
+    if (entry->bytes)
+        n->queue->device->ops->upload(
+            n->queue, entry->data, dn_tensors_find(tensors, entry->name)->data, entry->bytes);
+    return true;
 }
 
 bool dn_checkpoint_peek(const char *path, struct run_state *state, char **settings,
@@ -269,19 +240,14 @@ bool dn_checkpoint_read(const char *path, const struct run_numbers *n, struct ru
 {
     struct run_state found = {0};
     struct tensors t;
-    char *scratch = NULL;
 
     if (!dn_tensors_open(&t, path, err))
         return false;
     bool ok = read_state(&t, &found, err) && same_settings(&t, settings, err) &&
-              check_numbers(&t, n, err);
-    ok = ok && (scratch = dn_calloc(1, block_bytes(n), "a copy of the parameters", err));
-    if (ok) {
-        load_numbers(&t, n, scratch);
-        ok = dn_queue_finish(n->queue, err);
+              each_tensor(n, check, &t, err) && each_tensor(n, load, &t, err) &&
+              dn_queue_finish(n->queue, err);
+    if (ok)
         *state = found;
-    }
-    free(scratch);
     dn_tensors_release(&t);
     return ok;
 }
