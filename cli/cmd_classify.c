@@ -14,8 +14,9 @@ enum { MOST_TOP = 1000, MOST_BATCH = 256 };
 struct settings {
     struct model_settings model;
     struct view_settings view;
+    struct walk_settings walk;
     int top, batch;
-    bool json, strict, quiet;
+    bool json;
 };
 
 #define PLACE(member) offsetof(struct settings, member)
@@ -24,13 +25,12 @@ static const struct option rows[] = {
     {"top", 'k', OPTION_INT, PLACE(top), "K", "classes a picture", "3", 1, MOST_TOP},
     {"batch", 'b', OPTION_INT, PLACE(batch), "N", "pictures a pass", "8", 1, MOST_BATCH},
     {"json", 0, OPTION_FLAG, PLACE(json), NULL, "print JSON, one line a picture"},
-    {"strict", 0, OPTION_FLAG, PLACE(strict), NULL, "stop at the first unreadable picture"},
-    {"quiet", 'q', OPTION_FLAG, PLACE(quiet), NULL, "no progress"},
     {0},
 };
 
 static const struct option_group groups[] = {
     {"Output", rows, 0},
+    {NULL, dn_walk_options, PLACE(walk)},
     {"Head", dn_head_options, PLACE(model)},
     {"Model", dn_model_options, PLACE(model), dn_model_conflict},
     {"Pictures", dn_view_options, PLACE(view), dn_view_conflict},
@@ -98,7 +98,7 @@ static bool classify_batch(struct work *work, int count, struct dino_error *err)
             work->inputs[readable++] = dn_input_of(&picture->image, &work->opened.view);
             continue;
         }
-        if (work->settings->strict) {
+        if (work->settings->walk.strict) {
             *err = picture->error;
             return false;
         }
@@ -176,7 +176,7 @@ static int run(struct call *call)
     struct dino_error err = {0};
     int status = STATUS_OK;
 
-    call->report->quiet = settings->quiet;
+    call->report->quiet = settings->walk.quiet;
     if (!prepare(&work, &err) || !classify_all(&work, &err))
         status = dn_report_error(call->report, &err);
     else if (work.skipped == work.done && work.done > 0 && !dn_report_stop(call->report))

@@ -15,10 +15,11 @@ enum { MOST_LAYERS = 1024 };
 struct settings {
     struct model_settings model;
     struct view_settings view;
+    struct walk_settings walk;
     const char *output, *tokens, *layers;
     int dtype; /* choice */
     int batch, readers;
-    bool norm, l2, strict, fresh, quiet;
+    bool norm, l2, fresh;
 };
 
 #define PLACE(member) offsetof(struct settings, member)
@@ -36,14 +37,13 @@ static const struct option rows[] = {
      NULL, 0, 4096},
     {"readers", 0, OPTION_INT, PLACE(readers), "N", "decoding threads; 0: one a core", NULL, 0,
      1024},
-    {"strict", 0, OPTION_FLAG, PLACE(strict), NULL, "stop at the first unreadable picture"},
     {"fresh", 0, OPTION_FLAG, PLACE(fresh), NULL, "begin anew, even if a run was interrupted"},
-    {"quiet", 'q', OPTION_FLAG, PLACE(quiet), NULL, "no progress, no summary"},
     {0},
 };
 
 static const struct option_group groups[] = {
     {"Output", rows, 0},
+    {NULL, dn_walk_options, PLACE(walk)},
     {"Model", dn_model_options, PLACE(model), dn_model_conflict},
     {"Pictures", dn_view_options, PLACE(view), dn_view_conflict},
     {0},
@@ -157,7 +157,7 @@ static int run(struct call *call)
     int layers[MOST_LAYERS], layer_count = 0, status = STATUS_OK;
     unsigned tokens;
 
-    call->report->quiet = settings->quiet;
+    call->report->quiet = settings->walk.quiet;
     if (!settings->output)
         return dn_misuse(call, "where to? -o FILE.npy, .safetensors or .jsonl");
     const char *output = settings->output;
@@ -180,7 +180,7 @@ static int run(struct call *call)
         .l2 = settings->l2,
         .dtype = settings->dtype == 1 ? DINO_F16 : DINO_F32,
         .batch = settings->batch,
-        .strict = settings->strict,
+        .strict = settings->walk.strict,
         .fresh = settings->fresh,
         .view = opened.view,
         .feed = {.size = sizeof options.feed, .threads = settings->readers},
@@ -197,7 +197,7 @@ static int run(struct call *call)
     ok = ok && dino_embed(opened.session, opened.source, &options, &result, &err);
     if (!ok)
         status = dn_report_error(call->report, &err);
-    else if (!settings->quiet)
+    else if (!settings->walk.quiet)
         summary(call->report, settings->output, &result);
     if (!ok && err.code == DINO_ECANCELLED)
         dn_note(call->report, "%s is unfinished: the same command goes on from here",

@@ -23,9 +23,10 @@
 struct settings {
     struct model_settings model;
     struct view_settings view;
+    struct walk_settings walk;
     const char *output, *save_basis, *basis;
     double threshold;
-    bool invert, plain, notebook, smooth, strict, quiet;
+    bool invert, plain, notebook, smooth;
 };
 
 #define PLACE(member) offsetof(struct settings, member)
@@ -42,13 +43,12 @@ static const struct option rows[] = {
     {"save-basis", 0, OPTION_TEXT, PLACE(save_basis), "FILE",
      "keep the colours for other pictures"},
     {"basis", 0, OPTION_TEXT, PLACE(basis), "FILE", "colours that --save-basis kept"},
-    {"strict", 0, OPTION_FLAG, PLACE(strict), NULL, "stop at the first unreadable picture"},
-    {"quiet", 'q', OPTION_FLAG, PLACE(quiet), NULL, "no progress, no summary"},
     {0},
 };
 
 static const struct option_group groups[] = {
     {"Output", rows, 0},
+    {NULL, dn_walk_options, PLACE(walk)},
     {"Model", dn_model_options, PLACE(model), dn_model_conflict},
     {"Pictures", dn_view_options, PLACE(view), dn_view_conflict},
     {0},
@@ -84,7 +84,7 @@ typedef bool (*visit_fn)(struct work *work, struct dino_picture *picture,
 static bool skip_picture(struct work *work, const struct dino_picture *picture,
                          struct dino_error *err)
 {
-    if (work->settings->strict) {
+    if (work->settings->walk.strict) {
         *err = picture->error;
         return false;
     }
@@ -380,7 +380,7 @@ static int run(struct call *call)
     struct dino_error err = {0};
     int status = STATUS_OK;
 
-    call->report->quiet = settings->quiet;
+    call->report->quiet = settings->walk.quiet;
     if (!settings->output)
         return dn_misuse(call, "where to? -o SHEET.png or -o FOLDER");
     if (is_other_kind(settings->output))
@@ -392,7 +392,7 @@ static int run(struct call *call)
         return dn_misuse(call, "--basis brings its own colours: leave the fitting options out");
     if (!prepare_output(&work, &err) || !work_all(&work, &err))
         status = dn_report_error(call->report, &err);
-    else if (!settings->quiet)
+    else if (!settings->walk.quiet)
         dn_print(call->report, "%s: %d pictures, %lld skipped\n", settings->output,
                  work.painted, (long long)work.skipped);
     if (work.made && work.painted == 0)

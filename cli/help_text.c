@@ -32,7 +32,8 @@ void dn_help_command(FILE *to, const struct command *command)
     if (command->about)
         fprintf(to, "\n%s\n", command->about);
     for (const struct option_group *group = command->groups; group->rows; group++) {
-        fprintf(to, "\n%s\n", group->title);
+        if (group->title)
+            fprintf(to, "\n%s\n", group->title);
         for (const struct option *row = group->rows; row->name; row++) {
             dn_option_spelling(row, spelling, sizeof spelling);
             if (strlen(spelling) > LEFT)

@@ -2,6 +2,14 @@
 
 #include "base/error.h"
 
+#define PLACE(member) offsetof(struct walk_settings, member)
+
+const struct option dn_walk_options[] = {
+    {"strict", 0, OPTION_FLAG, PLACE(strict), NULL, "stop at the first unreadable picture"},
+    {"quiet", 'q', OPTION_FLAG, PLACE(quiet), NULL, "no progress, no summary"},
+    {0},
+};
+
 bool dn_open_all(struct opened *opened, const struct call *call,
                  const struct model_settings *model, const struct view_settings *view,
                  const char *usual_view, struct dino_error *err)

@@ -8,6 +8,13 @@
 #include "choose_view.h"
 #include "command.h"
 
+/* How a command goes through pictures: the rows continue its first group. */
+struct walk_settings {
+    bool strict, quiet;
+};
+
+extern const struct option dn_walk_options[];
+
 struct opened {
     struct dino_model *model;
     struct dino_session *session;

@@ -32,7 +32,7 @@ struct option {
 
 /* Rows that belong together; their offsets count from `base` in the command's settings. */
 struct option_group {
-    const char *title;
+    const char *title;         /* NULL: goes on with the group above */
     const struct option *rows; /* ends with a NULL name */
     size_t base;
     /* What is wrong with these settings together, or NULL; may itself be NULL. */
