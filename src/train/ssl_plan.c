@@ -38,11 +38,34 @@ static bool config_good(const struct ssl_config *c, const struct net_config *net
                        c->images, c->micro, c->local_crops, c->most_masked);
     if ((2.0 + c->local_crops) * c->images + c->most_masked > INT_MAX / 2)
         return dn_fail(err, DINO_EARG, "a batch of %d images is too large", c->images);
-    if (c->most_masked > 0 && !vit->mask_token)
+    if (c->most_masked > 0 && !c->show_masked && !vit->mask_token)
         return dn_fail(err, DINO_EARG, "masked patches, but the backbone has no mask token");
     if (!(c->student_temperature > 0) || !(c->drop_path >= 0 && c->drop_path < 1))
         return dn_fail(err, DINO_EARG, "student temperature %g, drop path %g",
                        c->student_temperature, c->drop_path);
+    return true;
+}
+
+/* Student and teacher are asked about the same patches and answer with the same prototypes. */
+static bool teacher_fits(const struct net_config *teacher, const struct net_config *student,
+                         struct dino_error *err)
+{
+    int patch = teacher->backbone.patch, channels = teacher->backbone.channels;
+
+    if (patch != student->backbone.patch || channels != student->backbone.channels)
+        return dn_fail(err, DINO_EARG,
+                       "the teacher has patches of %d with %d channels, the student %d with %d",
+                       patch, channels, student->backbone.patch, student->backbone.channels);
+    if (teacher->separate_ibot != student->separate_ibot)
+        return dn_fail(err, DINO_EARG, "the teacher has %s iBOT head, the student %s",
+                       teacher->separate_ibot ? "a separate" : "no separate",
+                       student->separate_ibot ? "a separate one" : "none");
+    if (teacher->dino.prototypes != student->dino.prototypes ||
+        (teacher->separate_ibot && teacher->ibot.prototypes != student->ibot.prototypes))
+        return dn_fail(err, DINO_EARG,
+                       "the teacher has %d and %d prototypes, the student %d and %d",
+                       teacher->dino.prototypes, teacher->ibot.prototypes,
+                       student->dino.prototypes, student->ibot.prototypes);
     return true;
 }
 
@@ -55,7 +78,8 @@ static void layout_batch(struct ssl_step *s, struct tape *tape)
 
     dn_backbone_layout_fixed(&s->teacher, tape);
     dn_backbone_layout_fixed(&s->student, tape);
-    s->teacher_rows = dn_tape_mat(tape, crops + s->config.most_masked, dim);
+    s->teacher_rows =
+        dn_tape_mat(tape, crops + s->config.most_masked, s->teacher_table->config.backbone.dim);
     if (net->separate_ibot) {
         s->dino_targets = dn_tape_mat(tape, crops, net->dino.prototypes);
         s->ibot_targets = dn_tape_mat(tape, s->config.most_masked, net->ibot.prototypes);
@@ -132,8 +156,8 @@ static bool init_backbones(struct ssl_step *s, struct dino_error *err)
     };
     int samples = (c->local_crops > 2 ? c->local_crops : 2) * c->images;
 
-    return dn_backbone_init(&s->teacher, s->queue, s->table, groups, 1, samples, KEEP_NOTHING,
-                            err) &&
+    return dn_backbone_init(&s->teacher, s->queue, s->teacher_table, groups, 1, samples,
+                            KEEP_NOTHING, err) &&
            dn_backbone_init(&s->student, s->queue, s->table, groups, c->local_crops ? 2 : 1,
                             samples, c->checkpointing ? KEEP_INPUTS : KEEP_TAPE, err);
 }
@@ -184,17 +208,21 @@ static bool init_device(struct ssl_step *s, struct dino_error *err)
 bool dn_ssl_step_init(struct ssl_step *s, struct queue *queue, const struct params_table *table,
                       const struct ssl_config *config, struct dino_error *err)
 {
+    const struct params_table *teacher = config->frozen.table ? config->frozen.table : table;
     enum dino_dtype dtype = queue->device->activation;
 
-    *s = (struct ssl_step){.config = *config, .table = table, .queue = queue};
-    s->dino = s->teacher_dino =
-        (struct head_pass){.queue = queue, .table = table, .module = MODULE_DINO_HEAD};
-    s->ibot = s->teacher_ibot =
-        (struct head_pass){.queue = queue, .table = table, .module = MODULE_IBOT_HEAD};
+    *s = (struct ssl_step){
+        .config = *config, .table = table, .teacher_table = teacher, .queue = queue};
+    s->dino = (struct head_pass){.queue = queue, .table = table, .module = MODULE_DINO_HEAD};
+    s->ibot = (struct head_pass){.queue = queue, .table = table, .module = MODULE_IBOT_HEAD};
+    s->teacher_dino = s->dino;
+    s->teacher_ibot = s->ibot;
+    s->teacher_dino.table = s->teacher_ibot.table = teacher;
     if (dtype != DINO_F32 && dtype != DINO_F64)
         return dn_fail(err, DINO_EUNSUPPORTED, "training in %s on device %s, wanted f32",
                        dino_dtype_name(dtype), queue->device->name);
-    if (config_good(config, &table->config, err) && init_backbones(s, err) &&
+    if (config_good(config, &table->config, err) &&
+        teacher_fits(&teacher->config, &table->config, err) && init_backbones(s, err) &&
         init_host(s, err) && init_device(s, err))
         return true;
     dn_ssl_step_release(s);

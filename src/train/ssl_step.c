@@ -1,5 +1,6 @@
 #include "train/ssl_step.h"
 
+#include <assert.h>
 #include <string.h>
 
 /* Images [first, first + count) of the batch. */
@@ -25,9 +26,10 @@ static struct mat first_rows(struct mat m, int rows)
     return m;
 }
 
-static struct part part_at(const struct ssl_step *s, int first)
+/* The next images from `first` on, before `end`, that pass together. */
+static struct part part_at(const struct ssl_step *s, int first, int end)
 {
-    int left = s->config.images - first;
+    int left = end - first;
 
     return (struct part){first, left < s->config.micro ? left : s->config.micro};
 }
@@ -103,10 +105,9 @@ static int crop_of(const struct ssl_step *s, struct part part, int v)
     return v / part.count * s->config.images + part.first + v % part.count;
 }
 
-static void normalise(struct ssl_step *s, void *params, struct mat y, struct mat x)
+static void normalise(struct ssl_step *s, const struct params_table *t, void *params,
+                      struct mat y, struct mat x)
 {
-    const struct params_table *t = s->table;
-
     dn_norm(s->queue,
             (struct op_norm){
                 .y = y,
@@ -119,15 +120,36 @@ static void normalise(struct ssl_step *s, void *params, struct mat y, struct mat
 
 /* ---- teacher ---- */
 
-/* Class tokens of all crops, then the patches at masked places, as rows. */
-static void teacher_features(struct ssl_step *s, void *params, const struct ssl_batch *batch)
+static void *teacher_params(const struct ssl_step *s, const struct train_blocks *b)
 {
-    int front = 1 + s->table->config.backbone.registers;
-    struct part part = {0};
+    return s->config.frozen.table ? s->config.frozen.params : b->teacher;
+}
 
-    for (; part.first < s->config.images; part.first += part.count) {
+/* The final norm of what `which` images have in teacher_rows, in place. */
+static void normalise_teacher(struct ssl_step *s, void *params, struct part which)
+{
+    for (int crop = 0; crop < 2; crop++) {
+        int first = crop * s->config.images + which.first;
+        int from = s->mask_first[first], to = s->mask_first[first + which.count];
+        struct mat cls = dn_mat_rows(s->teacher_rows, first, which.count);
+        struct mat patches = dn_mat_rows(s->teacher_rows, crops_of(s) + from, to - from);
+        normalise(s, s->teacher_table, params, cls, cls);
+        if (to > from)
+            normalise(s, s->teacher_table, params, patches, patches);
+    }
+}
+
+/* Class tokens of all crops, then the patches at masked places, as rows. */
+static void teacher_features(struct ssl_step *s, void *params, const struct ssl_batch *batch,
+                             struct part which)
+{
+    int front = 1 + s->teacher_table->config.backbone.registers;
+    int end = which.first + which.count;
+    struct part part = {.first = which.first};
+
+    for (; part.first < end; part.first += part.count) {
         int count = 0;
-        part = part_at(s, part.first);
+        part = part_at(s, part.first, end);
         int views = list_views(s, batch, part, false, false);
         struct mat x = dn_backbone_forward(&s->teacher, params, s->views, views, NULL);
         for (int v = 0; v < views; v++) {
@@ -144,6 +166,18 @@ static void teacher_features(struct ssl_step *s, void *params, const struct ssl_
             (struct op_put_rows){
                 .y = s->teacher_rows, .x = x, .to = s->to, .from = s->from, .count = count});
     }
+    normalise_teacher(s, params, which);
+}
+
+bool dn_ssl_step_features(struct ssl_step *s, const struct train_blocks *b,
+                          const struct ssl_batch *batch, int first, int count,
+                          struct dino_error *err)
+{
+    assert(first >= 0 && count >= 0 && first + count <= s->config.images);
+    if (!list_masks(s, batch, err))
+        return false;
+    teacher_features(s, teacher_params(s, b), batch, (struct part){first, count});
+    return dn_queue_finish(s->queue, err);
 }
 
 static void centre(struct ssl_step *s, const struct target_scratch *scratch, struct mat logits,
@@ -162,8 +196,8 @@ static void make_targets(struct ssl_step *s, void *params, const struct ssl_batc
     int crops = crops_of(s), masked = batch->masked_count;
     struct mat rows = first_rows(s->teacher_rows, crops + masked);
 
-    teacher_features(s, params, batch);
-    normalise(s, params, rows, rows);
+    if (!batch->featured)
+        teacher_features(s, params, batch, (struct part){0, s->config.images});
     if (s->table->config.separate_ibot) {
         dn_head_forward(&s->teacher_dino, params, first_rows(rows, crops), s->dino_targets);
         if (masked)
@@ -209,14 +243,14 @@ static int all_rows(const struct ssl_step *s)
 static void student_forward(struct ssl_step *s, void *params, const struct ssl_batch *batch,
                             struct part part, const struct drop_path *drop, bool locals)
 {
-    int views = list_views(s, batch, part, true, locals);
+    int views = list_views(s, batch, part, !s->config.show_masked, locals);
     struct mat x = dn_backbone_forward(&s->student, params, s->views, views, drop);
 
     list_rows(s, part, locals);
     struct mat rows_x = first_rows(s->rows_x, all_rows(s));
     dn_put_rows(s->queue, (struct op_put_rows){
                               .y = rows_x, .x = x, .from = s->from, .count = rows_x.rows});
-    normalise(s, params, first_rows(s->rows, rows_x.rows), rows_x);
+    normalise(s, s->table, params, first_rows(s->rows, rows_x.rows), rows_x);
 }
 
 /* The class tokens of a part's global crops to their places in the batch. */
@@ -399,7 +433,7 @@ static void class_tokens_first(struct ssl_step *s, void *params, const struct ss
     struct part part = {0};
 
     for (; part.first < s->config.images; part.first += part.count) {
-        part = part_at(s, part.first);
+        part = part_at(s, part.first, s->config.images);
         student_forward(s, params, batch, part, drop, false);
         keep_class_rows(s, part);
     }
@@ -420,11 +454,11 @@ bool dn_ssl_step_run(struct ssl_step *s, const struct train_blocks *b,
     *losses = (struct ssl_losses){0};
     if (!list_masks(s, batch, err))
         return false;
-    make_targets(s, b->teacher, batch, teacher_temperature);
+    make_targets(s, teacher_params(s, b), batch, teacher_temperature);
     if (repel && parts)
         class_tokens_first(s, b->student, batch, &drop);
     for (; part.first < c->images; part.first += part.count) {
-        part = part_at(s, part.first);
+        part = part_at(s, part.first, s->config.images);
         student_forward(s, b->student, batch, part, &drop, true);
         if (repel && !parts) {
             keep_class_rows(s, part);

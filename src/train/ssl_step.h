@@ -16,7 +16,15 @@
 #include "train/targets.h"
 #include "train/train_config.h"
 
+/* A frozen network that makes the targets, of a shape of its own: the student's are only the
+ * size of its patches, which heads there are and how many prototypes they have. */
+struct ssl_teacher {
+    const struct params_table *table; /* NULL: none */
+    void *params;                     /* device: its block */
+};
+
 struct ssl_config {
+    struct ssl_teacher frozen;   /* distillation; without it blocks->teacher makes targets */
     int images, micro;           /* of a batch, and of a part */
     int global_size, local_size; /* side of a crop in pixels */
     int local_crops;             /* an image; there are two global ones */
@@ -25,15 +33,19 @@ struct ssl_config {
     double centre_momentum, student_temperature;
     double dino_weight, ibot_weight, koleo_weight;
     double drop_path;
+    bool show_masked; /* to the student, as distillation does: patches are asked for, not hidden
+                       */
     bool checkpointing;
 };
 
 /* Crops are crop-major: crop 0 of all images, crop 1 of all images, ... Host f32, normalised,
- * [3, size, size] each. masked: ascending positions in [2 images, patches of a global crop]. */
+ * [3, size, size] each. masked: ascending positions in [2 images, patches of a global crop]:
+ * where the iBOT loss asks. With `featured` the step's teacher_rows are filled already. */
 struct ssl_batch {
     const float *global, *local;
     const int *masked;
     int masked_count;
+    bool featured;
 };
 
 /* As optimised, with their weights. The official log shows koleo and ibot halved. */
@@ -48,7 +60,7 @@ struct ssl_rows {
 
 struct ssl_step {
     struct ssl_config config;
-    const struct params_table *table;
+    const struct params_table *table, *teacher_table; /* the same without a frozen teacher */
     struct queue *queue;
     struct backbone teacher, student;
     struct head_pass teacher_dino, teacher_ibot, dino, ibot;
@@ -60,7 +72,7 @@ struct ssl_step {
     struct mat dino_centre, ibot_centre;
 
     /* the whole batch, device */
-    struct mat teacher_rows;               /* [2 images + masked, dim] after the norm */
+    struct mat teacher_rows;               /* [2 images + masked, teacher's dim], normed */
     struct mat dino_targets, ibot_targets; /* logits, then targets */
     struct mat class_rows, unit_rows;      /* [2 images, dim] of the student */
     struct mat d_class;                    /* [2 images, dim] KoLeo's gradient */
@@ -85,6 +97,12 @@ struct ssl_step {
 bool dn_ssl_step_init(struct ssl_step *s, struct queue *queue, const struct params_table *table,
                       const struct ssl_config *config, struct dino_error *err);
 void dn_ssl_step_release(struct ssl_step *s);
+
+/* teacher_rows of images [first, first + count): what the teacher says of their global crops,
+ * at class tokens and masked places. */
+bool dn_ssl_step_features(struct ssl_step *s, const struct train_blocks *blocks,
+                          const struct ssl_batch *batch, int first, int count,
+                          struct dino_error *err);
 
 /* blocks->grads += the gradient of the batch; the centres move on. seed decides what stochastic
  * depth drops. */
