@@ -72,6 +72,9 @@ foreach(source ${example_sources})
     target_link_libraries(example_${name} PRIVATE dino_static)
 endforeach()
 
-# Pictures for the demonstration and the tests, drawn where photographs may not lie.
-add_executable(draw ${PROJECT_SOURCE_DIR}/tools/draw.c)
-target_link_libraries(draw PRIVATE dino_static)
+# Pictures for the demonstration, the tests and training, where photographs may not lie.
+foreach(name draw render)
+    file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tools/${name}*.c)
+    add_executable(${name} ${sources})
+    target_link_libraries(${name} PRIVATE dino_static)
+endforeach()
