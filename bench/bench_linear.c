@@ -66,7 +66,8 @@ static void measure(const struct bench *b, struct op_linear *op, struct mat w,
     const struct gemm_kernels *kernels = dn_gemm_choose(dn_cpu_features().isa);
     const struct device *d = b->device;
     struct dino_error err = {0};
-    struct weight *ours = dn_gemm_pack(kernels, d->dtype, w, bias, d->threads, &err);
+    struct weight_source from = {.w = w, .bias = bias};
+    struct weight *ours = dn_gemm_pack(kernels, d->dtype, &from, d->threads, &err);
     struct weight *theirs = d->dtype == DINO_I8 ? NULL : dn_cpu_pack(d, w, bias, &err);
     double end = bench_wall() + b->seconds;
 

@@ -19,7 +19,7 @@ const struct option dn_model_options[] = {
     {"arch", 0, OPTION_TEXT, PLACE(arch), "NAME",
      "instead: vits14, vitb14_reg, ... with formula weights"},
     {"compute", 0, OPTION_CHOICE, PLACE(compute), "f32|bf16|int8|auto",
-     "arithmetic; auto: bf16 where the processor has it", "f32"},
+     "arithmetic; auto: bf16 where the processor has it, int8 for an int8 file", "f32"},
     {"device", 0, OPTION_TEXT, PLACE(device), "NAME", "auto, cpu, ref, cuda, cuda:1", "auto"},
     {"threads", 0, OPTION_INT, PLACE(threads), "N", "0: every core this process may use", NULL,
      0, 4096},

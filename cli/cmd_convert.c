@@ -18,7 +18,8 @@ struct settings {
 static const struct option rows[] = {
     {"layout", 0, OPTION_CHOICE, PLACE(layout), "auto|official|hf",
      "auto: .pth is official, all else Hugging Face", "auto"},
-    {"dtype", 0, OPTION_CHOICE, PLACE(dtype), "keep|f32|f16|bf16", "of the weights", "keep"},
+    {"dtype", 0, OPTION_CHOICE, PLACE(dtype), "keep|f32|f16|bf16|int8",
+     "of the weights; int8: of the matrices", "keep"},
     {"quiet", 'q', OPTION_FLAG, PLACE(quiet), NULL, "no progress, no summary"},
     {0},
 };
@@ -31,7 +32,7 @@ static const struct option_group groups[] = {
 
 static int run(struct call *call)
 {
-    static const enum dino_dtype dtypes[] = {DINO_AUTO, DINO_F32, DINO_F16, DINO_BF16};
+    static const enum dino_dtype dtypes[] = {DINO_AUTO, DINO_F32, DINO_F16, DINO_BF16, DINO_I8};
     const struct settings *settings = call->settings;
     struct dino_error err = {0};
     struct dino_convert_options options = {
@@ -79,5 +80,6 @@ const struct command dn_cmd_convert = {
     .run = run,
     .examples = "  dino convert dinov2_vits14_pretrain.pth dinov2-small/\n"
                 "  dino convert dinov2-small/ small.pth --dtype f16\n"
+                "  dino convert vits14 vits14_int8.safetensors --dtype int8\n"
                 "  dino convert vits14 classifier/ --head vits14_linear --labels imagenet.txt",
 };

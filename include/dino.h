@@ -156,7 +156,8 @@ struct dino_model_info {
 struct dino_model_options {
     size_t size;
     const char *device;            /* NULL = "auto"; "cpu", "ref", "cuda", "cuda:1" */
-    enum dino_dtype dtype;         /* arithmetic: DINO_F32, DINO_BF16, DINO_I8, DINO_AUTO */
+    enum dino_dtype dtype;         /* arithmetic: DINO_F32, DINO_BF16, DINO_I8; DINO_AUTO: int8
+                                      for an int8 file, else bf16 where the processor has it */
     int threads;                   /* 0 = all cores this process may use */
     const char *head;              /* official linear head file, or NULL */
     const char *labels;            /* text file, one class name a line, or NULL */
@@ -471,7 +472,8 @@ enum dino_layout { DINO_LAYOUT_AUTO = 0, DINO_LAYOUT_OFFICIAL, DINO_LAYOUT_HF };
 struct dino_convert_options {
     size_t size;
     enum dino_layout layout; /* AUTO: .pth -> official, directory or .safetensors -> HF */
-    enum dino_dtype dtype;   /* DINO_F32, DINO_F16, DINO_BF16; DINO_AUTO: as stored */
+    enum dino_dtype dtype;   /* DINO_F32, DINO_F16, DINO_BF16, DINO_I8 (of matrices, in
+                                .safetensors only); DINO_AUTO: as stored */
     const char *head;        /* official linear head to write along */
     const char *labels;      /* text file, one class name a line */
     int heads;               /* attention heads; 0 = config.json's, else width / 64 */

@@ -21,6 +21,14 @@ struct weight {
     size_t bytes;          /* memory it takes */
 };
 
+/* A matrix to be packed, in host memory: w [out, in], any alignment, possibly inside a mapped
+ * file: f32, or int8 with a scale an output (number = byte * scale). */
+struct weight_source {
+    struct mat w;
+    const float *scale; /* [out], of int8 */
+    const float *bias;  /* f32 [out], or NULL */
+};
+
 struct device {
     const struct device_ops *ops;
     char name[16];
@@ -52,6 +60,10 @@ struct device_ops {
      * or NULL. Thread-safe. */
     struct weight *(*pack)(const struct device *d, struct mat w, const float *bias,
                            struct dino_error *err);
+    /* The same of int8, for a device that multiplies int8; NULL where there is no such device:
+     * then the numbers are packed as f32. */
+    struct weight *(*pack_int8)(const struct device *d, const struct weight_source *from,
+                                struct dino_error *err);
     void (*weight_free)(const struct device *d, struct weight *w);
 
     void (*linear)(struct queue *q, const struct op_linear *op);

@@ -87,13 +87,26 @@ static void fill_info(struct dino_model *model, const struct weights *weights)
     info->bad_values = model->vit.bad_values;
 }
 
+/* Where the arithmetic is free to choose, int8 weights are multiplied as int8, if the device
+ * can. */
+static struct device *open_device(const struct dino_model_options *options,
+                                  const struct weights *weights, struct dino_error *err)
+{
+    bool bytes = options->dtype == DINO_AUTO && dn_weights_dtype(weights) == DINO_I8;
+    struct device *device =
+        bytes ? dn_device_open(options->device, DINO_I8, options->threads, NULL) : NULL;
+
+    return device ? device
+                  : dn_device_open(options->device, options->dtype, options->threads, err);
+}
+
 /* Pack what `weights` says; takes over its labels. */
 static bool build(struct dino_model *model, struct weights *weights,
                   const struct dino_model_options *options, struct dino_error *err)
 {
     if (options->positions != DINO_POSITIONS_AUTO)
         weights->config.positions = options->positions;
-    model->device = dn_device_open(options->device, options->dtype, options->threads, err);
+    model->device = open_device(options, weights, err);
     if (!model->device || !dn_vit_pack(&model->vit, model->device, weights, err))
         return false;
 

@@ -88,6 +88,11 @@ bool dn_param_per_block(enum param param)
     return param >= PARAM_NORM1_WEIGHT && param <= PARAM_LS2;
 }
 
+bool dn_param_is_matrix(enum param param)
+{
+    return table[param].formula == WEIGHT;
+}
+
 bool dn_param_present(const struct vit_config *c, enum param param)
 {
     switch (param) {

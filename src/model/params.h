@@ -55,6 +55,8 @@ struct param_ref {
 };
 
 bool dn_param_per_block(enum param param);
+/* Is it what rows are multiplied by? int8 files hold these as bytes, and only these. */
+bool dn_param_is_matrix(enum param param);
 /* Does this network have that parameter? */
 bool dn_param_present(const struct vit_config *config, enum param param);
 /* Shape as the official file has it; returns the number of dimensions. */

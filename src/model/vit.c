@@ -10,6 +10,7 @@ struct packer {
     const struct weights *weights;
     struct queue *queue;
     float *matrix, *vector; /* host scratch, as large as the largest of their kind */
+    float *scale;           /* of an int8 matrix; as large as vector */
     size_t next;            /* float in vit->vectors */
 };
 
@@ -57,12 +58,12 @@ static const float *pack_vector(struct packer *p, enum param param, int block)
     return put_vector(p, p->vector, dn_param_elements(&p->vit->config, param));
 }
 
-static struct weight *pack_mat(struct packer *p, const float *data, int rows, int cols,
-                               const float *bias, struct dino_error *err)
+static struct weight *pack_mat(struct packer *p, const struct weight_source *from,
+                               struct dino_error *err)
 {
     const struct device *device = p->vit->device;
-    struct mat host = dn_mat((void *)(uintptr_t)data, rows, cols, DINO_F32);
-    struct weight *packed = device->ops->pack(device, host, bias, err);
+    struct weight *packed = from->scale ? device->ops->pack_int8(device, from, err)
+                                        : device->ops->pack(device, from->w, from->bias, err);
 
     if (packed)
         p->vit->packed_bytes += packed->bytes;
@@ -83,27 +84,51 @@ static int64_t count_bad(const float *values, size_t count)
     return bad;
 }
 
-static struct weight *pack_matrix(struct packer *p, enum param weight, enum param bias,
-                                  int block, struct dino_error *err)
+/* Does the file hold bytes that the device multiplies? */
+static bool takes_int8(const struct vit *vit, const struct weights *weights, enum param param,
+                       int block)
 {
-    const struct vit_config *config = &p->vit->config;
-    const float *data = dn_weights_view(p->weights, weight, block), *offsets = NULL;
-    size_t count = dn_param_elements(config, weight);
+    return vit->device->dtype == DINO_I8 && vit->device->ops->pack_int8 &&
+           dn_weights_int8(weights, param, block);
+}
+
+/* The numbers of a matrix, as they lie in the file where that will do, else read to scratch. */
+static struct weight_source read_matrix(struct packer *p, enum param param, int block)
+{
+    size_t count = dn_param_elements(&p->vit->config, param);
+    struct weight_source from = {0};
     int64_t shape[4];
 
-    dn_param_shape(config, weight, shape);
+    dn_param_shape(&p->vit->config, param, shape);
+    int rows = (int)shape[0], cols = (int)(count / (size_t)shape[0]);
+    if (takes_int8(p->vit, p->weights, param, block)) {
+        const int8_t *bytes = dn_weights_read_int8(p->weights, param, block,
+                                                   (int8_t *)(void *)p->matrix, p->scale);
+        from.w = dn_mat((void *)(uintptr_t)bytes, rows, cols, DINO_I8);
+        from.scale = p->scale;
+        return from;
+    }
+    const float *data = dn_weights_view(p->weights, param, block);
     if (data) {
         p->vit->bad_values += count_bad(data, count);
     } else {
-        dn_weights_read(p->weights, weight, block, p->matrix, &p->vit->bad_values);
+        dn_weights_read(p->weights, param, block, p->matrix, &p->vit->bad_values);
         data = p->matrix;
     }
-    if (dn_param_present(config, bias)) {
+    from.w = dn_mat((void *)(uintptr_t)data, rows, cols, DINO_F32);
+    return from;
+}
+
+static struct weight *pack_matrix(struct packer *p, enum param weight, enum param bias,
+                                  int block, struct dino_error *err)
+{
+    struct weight_source from = read_matrix(p, weight, block);
+
+    if (dn_param_present(&p->vit->config, bias)) {
         dn_weights_read(p->weights, bias, block, p->vector, &p->vit->bad_values);
-        offsets = p->vector;
+        from.bias = p->vector;
     }
-    int rows = (int)shape[0], cols = (int)(count / (size_t)shape[0]);
-    struct weight *packed = pack_mat(p, data, rows, cols, offsets, err);
+    struct weight *packed = pack_mat(p, &from, err);
     dn_weights_drop(p->weights, weight, block);
     return packed;
 }
@@ -115,7 +140,8 @@ static struct weight *pack_unit(struct packer *p, struct dino_error *err)
     memset(p->matrix, 0, (size_t)dim * (size_t)dim * sizeof *p->matrix);
     for (int i = 0; i < dim; i++)
         p->matrix[(size_t)i * (size_t)dim + (size_t)i] = 1;
-    return pack_mat(p, p->matrix, dim, dim, NULL, err);
+    struct weight_source from = {.w = dn_mat(p->matrix, dim, dim, DINO_F32)};
+    return pack_mat(p, &from, err);
 }
 
 static bool pack_ffn(struct packer *p, struct vit_block *b, int i, struct dino_error *err)
@@ -179,15 +205,19 @@ static bool pack_embeddings(struct packer *p, struct dino_error *err)
     return vit->patch != NULL;
 }
 
-/* Can every block's matrix be packed straight from the file? */
-static bool all_mapped(const struct weights *weights, enum param param)
+/* Floats of scratch that a matrix wants when it cannot be packed straight from the file. */
+static size_t scratch_of(const struct vit *vit, const struct weights *weights, enum param param)
 {
-    if (!dn_param_per_block(param))
-        return dn_weights_view(weights, param, -1) != NULL;
-    for (int i = 0; i < weights->config.depth; i++)
-        if (!dn_weights_view(weights, param, i))
-            return false;
-    return true;
+    size_t count = dn_param_elements(&vit->config, param), most = 0;
+    int blocks = dn_param_per_block(param) ? vit->config.depth : 1;
+
+    for (int i = 0; i < blocks; i++) {
+        size_t wanted = dn_weights_view(weights, param, i) ? 0 : count;
+        if (takes_int8(vit, weights, param, i))
+            wanted = count / sizeof(float) + 1;
+        most = wanted > most ? wanted : most;
+    }
+    return most;
 }
 
 /* Count the floats of device memory for all vectors; find the largest matrix and vector that
@@ -206,15 +236,16 @@ static void measure(struct vit *vit, const struct weights *weights, size_t *matr
             continue;
         size_t count = dn_param_elements(&vit->config, param);
         int64_t shape[4];
-        bool matrix_like =
-            !is_vector(param) && (dn_param_shape(&vit->config, param, shape) > 1);
+        if (dn_param_is_matrix(param)) { /* its bias and scales are vectors */
+            size_t wanted = scratch_of(vit, weights, param);
+            *matrix = wanted > *matrix ? wanted : *matrix;
+            dn_param_shape(&vit->config, param, shape);
+            count = (size_t)shape[0];
+        }
         if (is_vector(param))
             vit->vector_count +=
                 padded(count) * (size_t)(dn_param_per_block(param) ? vit->config.depth : 1);
-        if (!matrix_like && count > *vector)
-            *vector = count;
-        if (matrix_like && count > *matrix && !all_mapped(weights, param))
-            *matrix = count;
+        *vector = count > *vector ? count : *vector;
     }
 }
 
@@ -228,7 +259,8 @@ bool dn_vit_pack(struct vit *vit, const struct device *device, const struct weig
     *vit = (struct vit){.config = weights->config, .device = device};
     measure(vit, weights, &matrix, &vector);
     vit->blocks = dn_calloc((size_t)vit->config.depth, sizeof *vit->blocks, "blocks", err);
-    p.vector = dn_calloc(vector, sizeof *p.vector, "weights", err);
+    p.vector = dn_calloc(vector, 2 * sizeof *p.vector, "weights", err);
+    p.scale = p.vector ? p.vector + vector : NULL;
     p.matrix = dn_calloc(matrix, sizeof *p.matrix, "weights", err);
     p.queue = dn_queue_new(device, 0, err);
     if (!vit->blocks || !p.vector || !p.matrix || !p.queue)

@@ -7,14 +7,6 @@
 #include "base/alloc.h"
 #include "base/str.h"
 
-enum { MOST_PARTS = 3 };
-
-static const struct dino_tensor **slot(const struct weights *w, enum param param, int block)
-{
-    size_t index = (size_t)(block < 0 ? 0 : block) * PARAM_COUNT + param;
-    return w->found + index * MOST_PARTS;
-}
-
 /* ---- which names: the prefix before "cls_token", and the naming behind it ---- */
 
 /* A file may hold several networks: the teacher is the one people mean. */
@@ -291,6 +283,34 @@ static bool real_valued(const struct weights *w, const struct dino_tensor *tenso
                    w->tensors->path, tensor->name, dino_dtype_name(d));
 }
 
+/* The scales beside an int8 matrix: one an output, all of them positive. */
+static bool find_scale(const struct weights *w, struct weight_part *part,
+                       struct dino_error *err)
+{
+    char name[sizeof w->prefix + 176], shape[128];
+    float value;
+
+    snprintf(name, sizeof name, "%s_scale", part->tensor->name);
+    const struct dino_tensor *scale = part->scale = dn_tensors_find(w->tensors, name);
+    if (!scale)
+        return dn_fail(err, DINO_EFORMAT, "%s: tensor %s is int8 and %s is missing",
+                       w->tensors->path, part->tensor->name, name);
+    dn_tensor_shape_text(scale, shape);
+    if (scale->dtype != DINO_F32 || scale->dims != 1 ||
+        scale->shape[0] != part->tensor->shape[0])
+        return dn_fail(err, DINO_EFORMAT, "%s: tensor %s is %s %s, wanted f32 [%lld]",
+                       w->tensors->path, name, dino_dtype_name(scale->dtype), shape,
+                       (long long)part->tensor->shape[0]);
+    for (int64_t i = 0; i < scale->shape[0]; i++) {
+        dn_tensor_read(scale, (size_t)i, 1, &value);
+        if (!(value > 0) || !isfinite(value))
+            return dn_fail(err, DINO_EFORMAT,
+                           "%s: tensor %s holds %g for output %lld, wanted a positive number",
+                           w->tensors->path, name, (double)value, (long long)i);
+    }
+    return true;
+}
+
 /* timm shares names between the FFN kinds; the config tells them apart. */
 static enum param swiglu_of(const struct weights *w, enum param param)
 {
@@ -305,7 +325,7 @@ static bool fill_slots(struct weights *w, struct dino_error *err)
 {
     size_t prefix = strlen(w->prefix);
 
-    w->found = dn_calloc((size_t)w->config.depth * PARAM_COUNT, MOST_PARTS * sizeof *w->found,
+    w->found = dn_calloc((size_t)w->config.depth * PARAM_COUNT, WEIGHT_PARTS * sizeof *w->found,
                          "the list of parameters", err);
     if (!w->found)
         return false;
@@ -318,9 +338,13 @@ static bool fill_slots(struct weights *w, struct dino_error *err)
         ref.param = swiglu_of(w, ref.param);
         if (!dn_param_present(&w->config, ref.param) || ref.block >= w->config.depth)
             continue;
-        if (!shape_is(w, tensor, ref.param, ref.parts, err) || !real_valued(w, tensor, err))
+        struct weight_part *part = &dn_weights_parts(w, ref.param, ref.block)[ref.part];
+        part->tensor = tensor;
+        if (!shape_is(w, tensor, ref.param, ref.parts, err))
             return false;
-        slot(w, ref.param, ref.block)[ref.part] = tensor;
+        bool bytes = tensor->dtype == DINO_I8 && dn_param_is_matrix(ref.param);
+        if (!(bytes ? find_scale(w, part, err) : real_valued(w, tensor, err)))
+            return false;
     }
     return true;
 }
@@ -333,7 +357,7 @@ static bool check_slots(const struct weights *w, struct dino_error *err)
         int parts = dn_param_parts(w->naming, ref.param);
         for (ref.part = 0; ref.part < parts; ref.part++) {
             char name[128];
-            if (slot(w, ref.param, ref.block)[ref.part])
+            if (dn_weights_parts(w, ref.param, ref.block)[ref.part].tensor)
                 continue;
             dn_param_name(w->naming, ref, name);
             return dn_fail(err, DINO_EFORMAT, "%s: tensor %s%s is missing", w->tensors->path,
@@ -375,53 +399,9 @@ void dn_weights_release(struct weights *w)
     *w = (struct weights){0};
 }
 
-/* ---- reading ---- */
-
-void dn_weights_read(const struct weights *w, enum param param, int block, float *out,
-                     int64_t *bad)
-{
-    size_t count = dn_param_elements(&w->config, param);
-
-    if (!w->tensors) {
-        dn_param_formula(&w->config, (struct param_ref){param, block, 0, 1}, w->seed, 0, count,
-                         out);
-        return;
-    }
-    if (param == PARAM_POS_EMBED && w->folded_class_position) {
-        memset(out, 0, (size_t)w->config.dim * sizeof *out);
-        out += w->config.dim;
-        count -= (size_t)w->config.dim;
-    }
-    int parts = dn_param_parts(w->naming, param);
-    for (int part = 0; part < parts; part++) {
-        size_t share = count / (size_t)parts;
-        *bad += (int64_t)dn_tensor_read(slot(w, param, block)[part], 0, share,
-                                        out + (size_t)part * share);
-    }
-}
-
-const float *dn_weights_view(const struct weights *w, enum param param, int block)
-{
-    if (!w->tensors || dn_param_parts(w->naming, param) > 1)
-        return NULL;
-    const struct dino_tensor *tensor = slot(w, param, block)[0];
-    bool usable = tensor->dtype == DINO_F32 && dn_tensor_contiguous(tensor) &&
-                  (uintptr_t)tensor->data % sizeof(float) == 0 &&
-                  !(param == PARAM_POS_EMBED && w->folded_class_position);
-    return usable ? tensor->data : NULL;
-}
-
-void dn_weights_drop(const struct weights *w, enum param param, int block)
-{
-    if (!w->tensors)
-        return;
-    for (int part = 0; part < dn_param_parts(w->naming, param); part++)
-        dn_tensor_drop(w->tensors, slot(w, param, block)[part]);
-}
-
 enum dino_dtype dn_weights_dtype(const struct weights *w)
 {
-    return w->tensors ? slot(w, PARAM_PATCH_WEIGHT, -1)[0]->dtype : DINO_F32;
+    return w->tensors ? dn_weights_parts(w, PARAM_PATCH_WEIGHT, -1)->tensor->dtype : DINO_F32;
 }
 
 struct dino_model_info dn_weights_info(const struct weights *w)

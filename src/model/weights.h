@@ -10,6 +10,14 @@
 #include "format/tensors.h"
 #include "model/params.h"
 
+enum { WEIGHT_PARTS = 3 };
+
+/* Where one part of a parameter lies. */
+struct weight_part {
+    const struct dino_tensor *tensor;
+    const struct dino_tensor *scale; /* of an int8 matrix: f32 [outputs], else NULL */
+};
+
 struct weights {
     struct vit_config config;
     const char *kind; /* "official pth", "hugging face", "timm", "formula"... */
@@ -17,8 +25,8 @@ struct weights {
     char prefix[128];              /* before every backbone name in the file */
     const struct tensors *tensors; /* NULL: formula weights */
     uint64_t seed;
-    bool folded_class_position;       /* timm: the class token already holds its position */
-    const struct dino_tensor **found; /* [PARAM_COUNT * depth][3 parts] */
+    bool folded_class_position; /* timm: the class token already holds its position */
+    struct weight_part *found;  /* [PARAM_COUNT * depth][WEIGHT_PARTS] */
     const struct dino_tensor *head_weight, *head_bias; /* a classifier in the same file */
     char **labels; /* [label_count], owned; entries may be NULL */
     int label_count;
@@ -30,12 +38,27 @@ bool dn_weights_find(struct weights *w, const struct tensors *tensors, int heads
 void dn_weights_formula(struct weights *w, const struct vit_config *config, uint64_t seed);
 void dn_weights_release(struct weights *w);
 
-/* The whole parameter in official shape into out. Adds NaN and infinite values to *bad. */
+/* The parts of a parameter; block -1 where there is one for the network. */
+static inline struct weight_part *dn_weights_parts(const struct weights *w, enum param param,
+                                                   int block)
+{
+    size_t index = (size_t)(block < 0 ? 0 : block) * PARAM_COUNT + param;
+    return w->found + index * WEIGHT_PARTS;
+}
+
+/* The whole parameter in official shape into out. Adds NaN and infinite values to *bad. An
+ * int8 matrix becomes byte * scale. */
 void dn_weights_read(const struct weights *w, enum param param, int block, float *out,
                      int64_t *bad);
 /* The same where it lies as f32 in official shape in the mapped file (4-byte aligned): no copy;
  * else NULL. */
 const float *dn_weights_view(const struct weights *w, enum param param, int block);
+/* Does the file hold this matrix as int8? */
+bool dn_weights_int8(const struct weights *w, enum param param, int block);
+/* Its scales [outputs] into scale; returns its bytes in official shape: where they lie in the
+ * mapped file, or in `room`, which must hold them all. */
+const int8_t *dn_weights_read_int8(const struct weights *w, enum param param, int block,
+                                   int8_t *room, float *scale);
 /* The mapped pages of this parameter are not needed any more. */
 void dn_weights_drop(const struct weights *w, enum param param, int block);
 

@@ -69,6 +69,17 @@ static bool read_source(struct convert *c, const char *from, struct dino_error *
     return !c->hf || dn_convert_fits_hf(c, err);
 }
 
+/* PyTorch and transformers would take int8 for the weights themselves, and hardly say so: they
+ * are given no file that they would open. */
+static bool holds_int8(const struct convert *c, const char *to, struct dino_error *err)
+{
+    return !dn_convert_int8(c) || dn_ends_with(to, ".safetensors") ||
+           dn_fail(err, DINO_EARG,
+                   "%s: int8 weights, which only dino reads: wanted a name that ends in "
+                   ".safetensors, or the weights as f32, f16 or bf16",
+                   to);
+}
+
 /* ---- writing ---- */
 
 static bool write_text(const char *path, const char *text, struct dino_error *err)
@@ -296,9 +307,11 @@ static bool choose_layout(struct convert *c, const char *to, struct dino_error *
     enum dino_layout layout = c->options->layout;
     enum dino_dtype dtype = c->options->dtype;
 
-    if (dtype != DINO_AUTO && dtype != DINO_F32 && dtype != DINO_F16 && dtype != DINO_BF16)
-        return dn_fail(err, DINO_EARG, "%s: weights in %s: wanted f32, f16, bf16 or as stored",
-                       to, dino_dtype_name(dtype));
+    if (dtype != DINO_AUTO && dtype != DINO_F32 && dtype != DINO_F16 && dtype != DINO_BF16 &&
+        dtype != DINO_I8)
+        return dn_fail(err, DINO_EARG,
+                       "%s: weights in %s: wanted f32, f16, bf16, int8 or as stored", to,
+                       dino_dtype_name(dtype));
     if (!*to)
         return dn_fail(err, DINO_EARG, "an empty name is no place to write");
     bool official = dn_ends_with(to, ".pth") || dn_ends_with(to, ".pt");
@@ -316,6 +329,8 @@ static void release(struct convert *c)
     for (int i = 0; c->own_labels && i < c->label_count; i++)
         free(c->own_labels[i]);
     free(c->own_labels);
+    free(c->scales);
+    free(c->bytes);
     free(c->values);
     free(c->items);
     dn_weights_release(&c->weights);
@@ -334,6 +349,7 @@ bool dino_convert(const char *from, const char *to, const struct dino_convert_op
                        "dino_convert_options of %zu bytes, this library has %zu", options->size,
                        sizeof *options);
     bool ok = choose_layout(&c, to, err) && read_source(&c, from, err) &&
+              holds_int8(&c, to, err) &&
               (is_file_name(to) ? write_file(&c, to, err) : write_folder(&c, to, err));
     if (ok && result)
         *result = (struct dino_convert_result){(int64_t)c.done, c.bad_values};

@@ -7,13 +7,18 @@
 
 #include "model/weights.h"
 
-enum convert_kind { CONVERT_PARAM, CONVERT_HEAD_WEIGHT, CONVERT_HEAD_BIAS };
+enum convert_kind {
+    CONVERT_PARAM,
+    CONVERT_SCALE, /* of the int8 matrix before it */
+    CONVERT_HEAD_WEIGHT,
+    CONVERT_HEAD_BIAS,
+};
 
 /* One tensor to write. */
 struct convert_item {
     char name[160];
     enum convert_kind kind;
-    struct param_ref ref; /* CONVERT_PARAM */
+    struct param_ref ref; /* of a parameter or scale */
     enum dino_dtype dtype;
     int dims;
     int64_t shape[4];
@@ -38,8 +43,12 @@ struct convert {
 
     float *values; /* the parameter at hand, in official shape */
     size_t value_room;
+    int8_t *bytes; /* the same as int8, and its scales [outputs] */
+    size_t byte_room;
+    float *scales;
+    size_t scale_room;
     struct param_ref held;
-    bool holding;
+    enum convert_held { HELD_NONE, HELD_VALUES, HELD_BYTES } holding;
 };
 
 /* The tensors of a backbone, or of the head alone; `c->items` is replaced. */
@@ -52,6 +61,9 @@ bool dn_convert_write(struct convert *c, const char *path, struct dino_error *er
 /* config.json and preprocessor_config.json of a Hugging Face folder; *text is heap. */
 bool dn_convert_config_text(const struct convert *c, char **text, struct dino_error *err);
 const char *dn_convert_preprocessor_text(const struct convert *c);
+
+/* Is anything written as int8? */
+bool dn_convert_int8(const struct convert *c);
 
 /* Can a Hugging Face class hold this network? */
 bool dn_convert_fits_hf(const struct convert *c, struct dino_error *err);

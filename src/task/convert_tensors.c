@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/half.h"
+#include "base/int8.h"
 #include "format/pth.h"
 #include "format/safetensors.h"
 
@@ -17,17 +18,26 @@ static enum dino_dtype writable(enum dino_dtype dtype)
     return dtype == DINO_F16 || dtype == DINO_BF16 ? dtype : DINO_F32;
 }
 
-/* As stored, unless the caller wants one dtype for all. */
+bool dn_convert_int8(const struct convert *c)
+{
+    return c->options->dtype == DINO_I8 ||
+           (c->options->dtype == DINO_AUTO && dn_weights_dtype(&c->weights) == DINO_I8);
+}
+
+/* As stored, unless the caller wants one dtype for all; int8 is for matrices, and as stored for
+ * the rest. */
 static enum dino_dtype param_dtype(const struct convert *c, struct param_ref ref)
 {
     const struct weights *w = &c->weights;
+    enum dino_dtype wanted = c->options->dtype;
 
-    if (c->options->dtype != DINO_AUTO)
-        return c->options->dtype;
+    if (dn_param_is_matrix(ref.param) && dn_convert_int8(c))
+        return DINO_I8;
+    if (wanted != DINO_AUTO && wanted != DINO_I8)
+        return wanted;
     if (!dn_param_present(&w->config, ref.param))
         return writable(dn_weights_dtype(w));
-    size_t slot = (size_t)(ref.block < 0 ? 0 : ref.block) * PARAM_COUNT + ref.param;
-    return writable(w->found[slot * 3]->dtype);
+    return writable(dn_weights_parts(w, ref.param, ref.block)->tensor->dtype);
 }
 
 static struct convert_item *add_item(struct convert *c, struct dino_error *err)
@@ -50,8 +60,9 @@ static bool add_head(struct convert *c, const char *prefix, struct dino_error *e
             return false;
         snprintf(item->name, sizeof item->name, "%s%s", prefix, names[i]);
         item->kind = i ? CONVERT_HEAD_BIAS : CONVERT_HEAD_WEIGHT;
+        enum dino_dtype wanted = c->options->dtype;
         item->dtype =
-            c->options->dtype == DINO_AUTO ? writable(tensor->dtype) : c->options->dtype;
+            wanted == DINO_AUTO || wanted == DINO_I8 ? writable(tensor->dtype) : wanted;
         item->dims = tensor->dims;
         memcpy(item->shape, tensor->shape, (size_t)tensor->dims * sizeof *tensor->shape);
     }
@@ -64,6 +75,33 @@ bool dn_convert_list_head(struct convert *c, struct dino_error *err)
     return add_head(c, "", err);
 }
 
+static bool add_param(struct convert *c, const char *prefix, enum naming naming,
+                      struct param_ref ref, struct dino_error *err)
+{
+    struct convert_item *item = add_item(c, err);
+    char name[128];
+
+    if (!item)
+        return false;
+    dn_param_name(naming, ref, name);
+    snprintf(item->name, sizeof item->name, "%s%s", prefix, name);
+    item->ref = ref;
+    item->dtype = param_dtype(c, ref);
+    item->dims = dn_param_shape(&c->config, ref.param, item->shape);
+    item->shape[0] /= ref.parts;
+    if (item->dtype != DINO_I8)
+        return true;
+
+    struct convert_item *scale = add_item(c, err);
+    if (!scale)
+        return false;
+    item = scale - 1; /* the list may have moved */
+    *scale = (struct convert_item){.kind = CONVERT_SCALE, .ref = ref, .dims = 1};
+    scale->shape[0] = item->shape[0];
+    snprintf(scale->name, sizeof scale->name, "%s%s_scale", prefix, name);
+    return true;
+}
+
 bool dn_convert_list_backbone(struct convert *c, struct dino_error *err)
 {
     enum naming naming = c->hf ? NAMING_HF : NAMING_OFFICIAL;
@@ -72,22 +110,13 @@ bool dn_convert_list_backbone(struct convert *c, struct dino_error *err)
                          : c->config.registers ? "dinov2_with_registers."
                                                : "dinov2.";
     struct param_ref ref = dn_param_first();
-    char name[128];
 
     c->count = 0;
     do {
         ref.parts = dn_param_parts(naming, ref.param);
-        for (ref.part = 0; ref.part < ref.parts; ref.part++) {
-            struct convert_item *item = add_item(c, err);
-            if (!item)
+        for (ref.part = 0; ref.part < ref.parts; ref.part++)
+            if (!add_param(c, prefix, naming, ref, err))
                 return false;
-            dn_param_name(naming, ref, name);
-            snprintf(item->name, sizeof item->name, "%s%s", prefix, name);
-            item->ref = ref;
-            item->dtype = param_dtype(c, ref);
-            item->dims = dn_param_shape(&c->config, ref.param, item->shape);
-            item->shape[0] /= ref.parts;
-        }
         ref.part = 0;
     } while (dn_param_next(&c->config, &ref));
     return !classifier || add_head(c, "classifier.", err);
@@ -107,14 +136,19 @@ static bool put(const struct sink *sink, const void *data, size_t size, struct d
                      : dn_safetensors_write(sink->safetensors, data, size, err);
 }
 
+static bool held(const struct convert *c, struct param_ref ref, enum convert_held what)
+{
+    return c->holding == what && c->held.param == ref.param && c->held.block == ref.block;
+}
+
 /* The whole parameter into c->values; what the source lacks is neutral: scale 1, else 0. */
 static bool hold(struct convert *c, struct param_ref ref, struct dino_error *err)
 {
     size_t count = dn_param_elements(&c->config, ref.param);
 
-    if (c->holding && c->held.param == ref.param && c->held.block == ref.block)
+    if (held(c, ref, HELD_VALUES))
         return true;
-    c->holding = false;
+    c->holding = HELD_NONE;
     if (!dn_grow(&c->values, &c->value_room, count, sizeof *c->values, "a parameter", err))
         return false;
     if (dn_param_present(&c->weights.config, ref.param)) {
@@ -126,7 +160,41 @@ static bool hold(struct convert *c, struct param_ref ref, struct dino_error *err
             c->values[i] = scale ? 1 : 0;
     }
     c->held = ref;
-    c->holding = true;
+    c->holding = HELD_VALUES;
+    return true;
+}
+
+/* The whole matrix as c->bytes and c->scales: as stored, or rounded as the device would. */
+static bool hold_int8(struct convert *c, const struct convert_item *item,
+                      struct dino_error *err)
+{
+    struct param_ref ref = item->ref;
+    size_t count = dn_param_elements(&c->config, ref.param);
+    int64_t shape[4], bad = c->bad_values;
+
+    if (held(c, ref, HELD_BYTES))
+        return true;
+    dn_param_shape(&c->config, ref.param, shape);
+    size_t outputs = (size_t)shape[0], width = count / outputs;
+    if (!dn_grow(&c->bytes, &c->byte_room, count, 1, "an int8 matrix", err) ||
+        !dn_grow(&c->scales, &c->scale_room, outputs, sizeof *c->scales, "scales", err))
+        return false;
+    if (dn_weights_int8(&c->weights, ref.param, ref.block)) {
+        const int8_t *from =
+            dn_weights_read_int8(&c->weights, ref.param, ref.block, c->bytes, c->scales);
+        memmove(c->bytes, from, count);
+    } else {
+        if (!hold(c, ref, err))
+            return false;
+        if (c->bad_values > bad)
+            return dn_fail(err, DINO_EUNSUPPORTED,
+                           "%s holds NaN or infinity, which int8 cannot: choose bf16 or f32",
+                           item->name);
+        for (size_t r = 0; r < outputs; r++)
+            dn_int8_row(c->bytes + r * width, &c->scales[r], c->values + r * width, width);
+    }
+    c->held = ref;
+    c->holding = HELD_BYTES;
     return true;
 }
 
@@ -154,10 +222,22 @@ static bool narrow(const struct convert_item *item, const float *from, size_t co
     return true;
 }
 
-static bool write_item(struct convert *c, size_t index, const struct sink *sink,
-                       struct dino_error *err)
+/* A matrix as int8, or the scales of one. */
+static bool write_int8(struct convert *c, const struct convert_item *item,
+                       const struct sink *sink, struct dino_error *err)
 {
-    const struct convert_item *item = &c->items[index];
+    size_t count = item_elements(item), first = (size_t)item->ref.part * count;
+
+    if (!hold_int8(c, item, err))
+        return false;
+    return item->kind == CONVERT_SCALE
+               ? put(sink, c->scales + first, count * sizeof *c->scales, err)
+               : put(sink, c->bytes + first, count, err);
+}
+
+static bool write_floats(struct convert *c, const struct convert_item *item,
+                         const struct sink *sink, struct dino_error *err)
+{
     size_t count = item_elements(item), width = dino_dtype_size(item->dtype);
     float *block = dn_calloc(BLOCK, sizeof *block, "a block of weights", err);
     uint8_t *bytes = dn_calloc(BLOCK, sizeof(float), "a block of weights", err);
@@ -176,7 +256,16 @@ static bool write_item(struct convert *c, size_t index, const struct sink *sink,
     }
     free(bytes);
     free(block);
-    if (!ok)
+    return ok;
+}
+
+static bool write_item(struct convert *c, size_t index, const struct sink *sink,
+                       struct dino_error *err)
+{
+    const struct convert_item *item = &c->items[index];
+    bool int8 = item->kind == CONVERT_SCALE || item->dtype == DINO_I8;
+
+    if (!(int8 ? write_int8 : write_floats)(c, item, sink, err))
         return false;
     struct dino_progress progress = {
         .stage = "convert", .done = (int64_t)++c->done, .total = (int64_t)c->total};
@@ -215,6 +304,8 @@ static bool write_safetensors(struct convert *c, const char *path, struct dino_e
 
     if (!dn_safetensors_create(&writer, path, err))
         return false;
+    if (dn_convert_int8(c))
+        dn_safetensors_note(&writer, "int8", "NAME = int8 * NAME_scale, a scale an output");
     for (size_t i = 0; ok && i < c->count; i++)
         ok = dn_safetensors_declare(&writer, c->items[i].name, c->items[i].dtype,
                                     c->items[i].shape, c->items[i].dims, err);
@@ -227,7 +318,7 @@ static bool write_safetensors(struct convert *c, const char *path, struct dino_e
 
 bool dn_convert_write(struct convert *c, const char *path, struct dino_error *err)
 {
-    c->holding = false;
+    c->holding = HELD_NONE;
     return dn_ends_with(path, ".safetensors") ? write_safetensors(c, path, err)
                                               : write_pth(c, path, err);
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/half.h"
+#include "base/int8.h"
 #include "compute/cpu/cpu_gemm.h"
 #include "ops/testing_ops.h"
 
@@ -59,8 +60,8 @@ static void check_case(struct subject *s, const struct gemm_case *t)
     float *values = weights(s, t->n, t->k, seed + 3), *bias = ops_vector(t->n, 1, seed + 4);
     float *scale = ops_vector(t->n, 1, seed + 5);
     struct mat w = dn_mat(values, t->n, t->k, DINO_F32), truth = ops_truth(t->m, t->n);
-    struct weight *packed =
-        dn_gemm_pack(s->kernels, s->dtype, w, t->bias ? bias : NULL, 2, &err);
+    struct weight_source from = {.w = w, .bias = t->bias ? bias : NULL};
+    struct weight *packed = dn_gemm_pack(s->kernels, s->dtype, &from, 2, &err);
     struct weight *exact = b->ref->ops->pack(b->ref, w, t->bias ? bias : NULL, &err);
     char what[160];
 
@@ -158,8 +159,8 @@ static void check_extremes(struct subject *s)
         x[i] = i % K == 0 ? 0 : i % K == 1 ? 255 : i / K == 0 ? 255 : (float)(i * 37 % 256);
     for (int i = 0; i < N * K; i++)
         w[i] = i / K == 0 ? 127 : i / K == 1 || i % K == 0 ? -127 : (float)(i * 53 % 255 - 127);
-    struct weight *packed =
-        dn_gemm_pack(s->kernels, DINO_I8, dn_mat(w, N, K, DINO_F32), NULL, 1, &err);
+    struct weight_source from = {.w = dn_mat(w, N, K, DINO_F32)};
+    struct weight *packed = dn_gemm_pack(s->kernels, DINO_I8, &from, 1, &err);
     CHECK_OK(packed, err);
     struct op_linear op = {
         .y = dn_mat(y, M, N, DINO_F32), .x = dn_mat(x, M, K, DINO_F32), .w = packed};
@@ -183,12 +184,49 @@ TEST(int8_sums_are_exact_at_the_largest_bytes)
     for_all(check_extremes);
 }
 
+/* Quantised by base/int8 or by the kernels while packing: the same packed weight. */
+static void check_int8_source(struct subject *s)
+{
+    static const int sizes[] = {1, 7, 15, 16, 17, 31, 257, 1370};
+    enum { N = 37 };
+
+    for (int i = 0; s->dtype == DINO_I8 && i < 8; i++) {
+        struct dino_error err = {0};
+        int k = sizes[i];
+        float *w = ops_vector(N * k, 1, (uint64_t)i), scale[N];
+        int8_t *bytes = malloc((size_t)(N * k));
+        memset(w + k, 0, (size_t)k * sizeof *w);
+        for (int r = 0; r < N; r++)
+            dn_int8_row(bytes + r * k, &scale[r], w + r * k, (size_t)k);
+        struct weight_source plain = {.w = dn_mat(w, N, k, DINO_F32)};
+        struct weight_source stored = {.w = dn_mat(bytes, N, k, DINO_I8), .scale = scale};
+        struct gemm_weight *a =
+            (struct gemm_weight *)dn_gemm_pack(s->kernels, DINO_I8, &plain, 1, &err);
+        struct gemm_weight *b =
+            (struct gemm_weight *)dn_gemm_pack(s->kernels, DINO_I8, &stored, 2, &err);
+        CHECK_OK(a && b, err);
+        CHECK(a->value_bytes == b->value_bytes);
+        CHECK(memcmp(a->values, b->values, a->value_bytes) == 0);
+        CHECK(memcmp(a->scale, b->scale, sizeof scale) == 0);
+        CHECK(memcmp(a->sum, b->sum, N * sizeof *a->sum) == 0);
+        dn_gemm_weight_free(&a->base);
+        dn_gemm_weight_free(&b->base);
+        free(bytes);
+        free(w);
+    }
+}
+
+TEST(int8_from_a_file_packs_as_quantising_does)
+{
+    for_all(check_int8_source);
+}
+
 static void check_zero(struct subject *s)
 {
     struct dino_error err = {0};
     float x[2 * 8] = {0}, w[3 * 8] = {0}, y[2 * 3], bias[3] = {1, -2, 3};
-    struct weight *packed =
-        dn_gemm_pack(s->kernels, s->dtype, dn_mat(w, 3, 8, DINO_F32), bias, 1, &err);
+    struct weight_source from = {.w = dn_mat(w, 3, 8, DINO_F32), .bias = bias};
+    struct weight *packed = dn_gemm_pack(s->kernels, s->dtype, &from, 1, &err);
 
     CHECK_OK(packed, err);
     struct op_linear op = {

@@ -355,9 +355,148 @@ TEST(what_hugging_face_cannot_hold_is_refused)
     options.layout = DINO_LAYOUT_OFFICIAL;
     CHECK(!dino_convert(make_pth(&config, 1), in_scratch("none"), &options, NULL, &err));
     CHECK(err.code == DINO_EARG && strstr(err.message, "is a file"));
-    options = (struct dino_convert_options){.heads = 2, .dtype = DINO_I8};
+    options = (struct dino_convert_options){.heads = 2, .dtype = DINO_I16};
     CHECK(!dino_convert(make_pth(&config, 1), in_scratch("none"), &options, NULL, &err));
     CHECK(err.code == DINO_EARG);
+}
+
+/* Class token and patches of one picture, computed in `dtype`. */
+static void run_once(const char *path, enum dino_dtype dtype, float out[10 * 16])
+{
+    struct dino_model_options options = {.dtype = dtype, .threads = 1, .heads = 2};
+    struct dino_error err = {0};
+    uint8_t pixels[3 * 6 * 6];
+
+    for (size_t i = 0; i < sizeof pixels; i++)
+        pixels[i] = (uint8_t)(i * 37);
+    struct dino_model *model = dino_model_open(path, &options, &err);
+    CHECK_OK(model, err);
+    CHECK(dtype != DINO_AUTO || dino_model_info(model)->dtype == DINO_I8);
+    struct dino_session *session = dino_session_new(model, NULL, &err);
+    struct dino_input input = {.pixels = pixels, .height = 6, .width = 6};
+    CHECK_OK(session && dino_run(session, &input, 1, NULL, &err), err);
+    memcpy(out, dino_result(session, 0)->layer[0], 10 * 16 * sizeof *out);
+    dino_session_free(session);
+    dino_model_free(model);
+}
+
+TEST(int8_files_compute_what_quantising_at_load_does)
+{
+    static const enum dino_layout layouts[] = {DINO_LAYOUT_OFFICIAL, DINO_LAYOUT_HF};
+    struct dino_error err = {0};
+    float loaded[160], stored[160], rounded[160];
+
+    for (int i = 0; i < 4; i++) {
+        struct vit_config config = small(i & 1 ? DINO_FFN_SWIGLU : DINO_FFN_MLP, 2);
+        struct dino_convert_options options = {
+            .heads = 2, .dtype = DINO_F32, .layout = layouts[i / 2]};
+        const char *pth = make_pth(&config, 1), *plain = in_scratch("plain.safetensors");
+        CHECK_OK(dino_convert(pth, plain, &options, NULL, &err), err);
+        options.dtype = DINO_I8;
+        const char *small_file = in_scratch("int8.safetensors");
+        CHECK_OK(dino_convert(pth, small_file, &options, NULL, &err), err);
+        run_once(plain, DINO_I8, loaded);
+        run_once(small_file, DINO_AUTO, stored);
+        CHECK(memcmp(loaded, stored, sizeof loaded) == 0);
+
+        /* byte * scale as f32, quantised again, is nearly the same once more */
+        options.dtype = DINO_F32;
+        const char *wide = in_scratch("wide.safetensors");
+        CHECK_OK(dino_convert(small_file, wide, &options, NULL, &err), err);
+        run_once(wide, DINO_I8, rounded);
+        run_once(small_file, DINO_F32, stored);
+        run_once(wide, DINO_F32, loaded);
+        CHECK(memcmp(loaded, stored, sizeof loaded) == 0);
+
+        /* kept as they are, not a bit changes */
+        options.dtype = DINO_AUTO;
+        const char *again = in_scratch("again.safetensors");
+        CHECK_OK(dino_convert(small_file, again, &options, NULL, &err), err);
+        uint8_t *a, *b;
+        size_t a_size, b_size;
+        CHECK_OK(dn_read_all(small_file, 1 << 20, &a, &a_size, &err), err);
+        CHECK_OK(dn_read_all(again, 1 << 20, &b, &b_size, &err), err);
+        CHECK(a_size == b_size && memcmp(a, b, a_size) == 0);
+        free(a);
+        free(b);
+    }
+}
+
+TEST(int8_goes_nowhere_where_others_would_misread_it)
+{
+    struct vit_config config = small(DINO_FFN_MLP, 0);
+    struct dino_convert_options options = {.heads = 2, .dtype = DINO_I8};
+    static const char *const names[] = {"int8.pth", "int8.pt", "int8.bin", "int8"};
+    const char *pth = make_pth(&config, 1), *bytes = in_scratch("bytes.safetensors");
+    struct dino_error err = {0};
+
+    for (int i = 0; i < 4; i++) {
+        CHECK(!dino_convert(pth, in_scratch(names[i]), &options, NULL, &err));
+        CHECK(err.code == DINO_EARG && strstr(err.message, "only dino reads"));
+    }
+    CHECK_OK(dino_convert(pth, bytes, &options, NULL, &err), err);
+    options.dtype = DINO_AUTO;
+    CHECK(!dino_convert(bytes, in_scratch("int8.pth"), &options, NULL, &err));
+    CHECK(err.code == DINO_EARG && strstr(err.message, "only dino reads"));
+    options.dtype = DINO_I8;
+    CHECK(!dino_convert(make_pth(&config, NAN), bytes, &options, NULL, &err));
+    CHECK(err.code == DINO_EUNSUPPORTED && strstr(err.message, "which int8 cannot"));
+}
+
+/* A copy of the file with the first `from` in it, or what lies at `at`, overwritten by `to`. */
+static const char *spoilt(const char *path, const char *from, size_t at, const char *to,
+                          size_t count)
+{
+    const char *name = in_scratch("spoilt.safetensors");
+    struct dino_error err = {0};
+    uint8_t *bytes;
+    size_t size;
+
+    CHECK_OK(dn_read_all(path, 1 << 20, &bytes, &size, &err), err);
+    while (from && memcmp(bytes + at, from, strlen(from)) != 0)
+        CHECK(++at + strlen(from) <= size);
+    memcpy(bytes + at, to, count);
+    FILE *file = fopen(name, "w");
+    CHECK(fwrite(bytes, 1, size, file) == size && fclose(file) == 0);
+    free(bytes);
+    return name;
+}
+
+static void expect_refusal(const char *path, const char *part)
+{
+    struct dino_model_options options = {.heads = 2, .threads = 1};
+    struct dino_error err = {0};
+
+    CHECK(!dino_model_open(path, &options, &err));
+    if (!strstr(err.message, part))
+        fail_msg("'%s' says nothing of '%s'", err.message, part);
+}
+
+TEST(broken_int8_files_are_refused)
+{
+    static const float wrong[] = {-1, 0, NAN, INFINITY};
+    struct vit_config config = small(DINO_FFN_MLP, 0);
+    struct dino_convert_options options = {
+        .heads = 2, .dtype = DINO_I8, .layout = DINO_LAYOUT_OFFICIAL};
+    struct dino_error err = {0};
+    const char *file = in_scratch("scales.safetensors");
+    struct tensors t = {0};
+    char text[5] = {0};
+
+    CHECK_OK(dino_convert(make_pth(&config, 1), file, &options, NULL, &err), err);
+    expect_refusal(spoilt(file, "0.attn.proj.weight_scale", 0, "0.attn.proj.weight_snail", 24),
+                   "blocks.0.attn.proj.weight_scale is missing");
+    expect_refusal(spoilt(file, "F32\",\"shape\":[64],", 0, "I32", 3), "wanted f32 [64]");
+    expect_refusal(spoilt(file, "I8\",\"shape\":[16,3,2,2],", 0, "U8", 2), "is uint8, wanted");
+
+    CHECK_OK(dn_tensors_open(&t, file, &err), err);
+    const struct dino_tensor *scale = dn_tensors_find(&t, "blocks.1.mlp.fc2.weight_scale");
+    size_t at = (size_t)((const uint8_t *)scale->data - t.maps[0].bytes.data);
+    dn_tensors_release(&t);
+    for (int i = 0; i < 4; i++) {
+        memcpy(text, &wrong[i], 4);
+        expect_refusal(spoilt(file, NULL, at + 12, text, 4), "for output 3, wanted a positive");
+    }
 }
 
 TEST(any_hidden_width_that_a_ratio_can_give_comes_back)

@@ -76,8 +76,17 @@ static struct weight *pack(const struct device *d, struct mat w, const float *bi
 {
     const struct gemm_kernels *gemm = ((const struct cpu_device *)d)->gemm;
 
-    return gemm ? dn_gemm_pack(gemm, d->dtype, w, bias, d->threads, err)
+    struct weight_source from = {.w = w, .bias = bias};
+
+    return gemm ? dn_gemm_pack(gemm, d->dtype, &from, d->threads, err)
                 : dn_cpu_pack(d, w, bias, err);
+}
+
+/* int8 products are always ours. */
+static struct weight *pack_int8(const struct device *d, const struct weight_source *from,
+                                struct dino_error *err)
+{
+    return dn_gemm_pack(((const struct cpu_device *)d)->gemm, DINO_I8, from, d->threads, err);
 }
 
 static void weight_free(const struct device *d, struct weight *w)
@@ -156,6 +165,7 @@ static const struct device_ops cpu_ops = {
     .upload = dn_host_transfer,
     .download = dn_host_transfer,
     .pack = pack,
+    .pack_int8 = pack_int8,
     .weight_free = weight_free,
     .linear = linear,
     .attend = dn_cpu_attend,

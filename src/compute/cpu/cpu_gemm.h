@@ -110,10 +110,10 @@ const struct gemm_kernels *dn_gemm_select(enum dn_isa isa, enum dino_dtype dtype
 /* "ours avx2", for `dino doctor`. */
 const char *dn_gemm_name(const struct gemm_kernels *kernels);
 
-/* w: f32 [out, in], any alignment; bias [out] or NULL. Without bf16 instructions a bf16
- * weight is rounded to bf16 and multiplied in f32. */
+/* Packed for arithmetic in `dtype`; an int8 source only for int8. Without bf16 instructions a
+ * bf16 weight is rounded to bf16 and multiplied in f32. */
 struct weight *dn_gemm_pack(const struct gemm_kernels *kernels, enum dino_dtype dtype,
-                            struct mat w, const float *bias, int threads,
+                            const struct weight_source *from, int threads,
                             struct dino_error *err);
 void dn_gemm_weight_free(struct weight *w);
 

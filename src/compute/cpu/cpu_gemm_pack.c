@@ -12,7 +12,7 @@ const int dn_gemm_per_dword[TILE_KINDS] = {1, 2, 4};
 struct packing {
     const struct gemm_kernels *kernels;
     struct gemm_weight *w;
-    struct mat from;
+    const struct weight_source *from;
     bool round;    /* f32 numbers to what bf16 can hold */
     size_t stride; /* dwords from row to row in room: whole vectors */
     size_t bytes;  /* of room a thread: rows of a panel, and one of f32 */
@@ -21,12 +21,19 @@ struct packing {
 };
 
 /* One row of w, made to dwords [depth]; the last ones padded with zero. */
-static void pack_row(const struct packing *p, int row, const float *from, uint32_t *to)
+static void pack_row(const struct packing *p, int row, const void *from, uint32_t *to)
 {
     struct gemm_weight *w = p->w;
     int k = w->base.cols;
 
     to[w->depth - 1] = 0;
+    if (p->from->scale) {
+        const int8_t *bytes = memcpy(to, from, (size_t)k);
+        for (int i = 0; i < k; i++)
+            w->sum[row] += bytes[i];
+        w->scale[row] = p->from->scale[row];
+        return;
+    }
     if (w->kind == TILE_I8) {
         p->kernels->quantise_weight((int8_t *)to, from, k, &w->scale[row], &w->sum[row]);
         return;
@@ -46,14 +53,16 @@ static void pack_panel(const struct packing *p, int panel, char *room)
     int nr = p->kernels->nr;
     size_t size = (size_t)w->depth * (size_t)nr;
     uint32_t *rows = (uint32_t *)(void *)room;
-    float *aligned = (float *)(void *)(rows + (size_t)nr * p->stride);
+    void *aligned = rows + (size_t)nr * p->stride;
+    const struct mat *from = &p->from->w;
+    ptrdiff_t number = (ptrdiff_t)dino_dtype_size(from->dtype);
 
     for (int c = 0; c < nr; c++) {
         uint32_t *row = rows + (size_t)c * p->stride;
         int output = panel * nr + c;
         if (output < w->base.rows) {
-            const char *source = (const char *)p->from.data + output * p->from.stride * 4;
-            memcpy(aligned, source, (size_t)p->from.cols * 4);
+            const char *source = (const char *)from->data + output * from->stride * number;
+            memcpy(aligned, source, (size_t)(from->cols * number));
             pack_row(p, output, aligned, row);
         } else {
             memset(row, 0, (size_t)w->depth * 4);
@@ -95,18 +104,19 @@ static bool pack_values(struct packing *p, int threads, struct dino_error *err)
 }
 
 struct weight *dn_gemm_pack(const struct gemm_kernels *kernels, enum dino_dtype dtype,
-                            struct mat from, const float *bias, int threads,
+                            const struct weight_source *from, int threads,
                             struct dino_error *err)
 {
+    int rows = from->w.rows, cols = from->w.cols;
     struct gemm_weight *w = dn_calloc(1, sizeof *w, "a weight", err);
     bool native = kernels->tile[TILE_BF16];
 
     if (!w)
         return NULL;
     w->kind = dtype == DINO_I8 ? TILE_I8 : dtype == DINO_BF16 && native ? TILE_BF16 : TILE_F32;
-    w->base = (struct weight){.rows = from.rows, .cols = from.cols, .dtype = dtype};
-    w->depth = dn_blocks_of(from.cols, dn_gemm_per_dword[w->kind]);
-    w->panels = dn_blocks_of(from.rows, kernels->nr);
+    w->base = (struct weight){.rows = rows, .cols = cols, .dtype = dtype};
+    w->depth = dn_blocks_of(cols, dn_gemm_per_dword[w->kind]);
+    w->panels = dn_blocks_of(rows, kernels->nr);
 
     size_t outputs = (size_t)w->panels * (size_t)kernels->nr;
     if (!dn_size_mul(outputs, (size_t)w->depth, &w->value_bytes) ||
@@ -120,9 +130,9 @@ struct weight *dn_gemm_pack(const struct gemm_kernels *kernels, enum dino_dtype 
     if (!w->values || !more)
         goto failed;
     w->base.bytes = w->value_bytes + outputs * 3 * sizeof *more;
-    if (bias) {
+    if (from->bias) {
         w->bias = more;
-        memcpy(w->bias, bias, (size_t)from.rows * sizeof *bias);
+        memcpy(w->bias, from->bias, (size_t)rows * sizeof *more);
     }
     w->scale = more + outputs;
     w->sum = (int32_t *)(void *)(more + 2 * outputs);
