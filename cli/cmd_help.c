@@ -31,7 +31,9 @@ static int run(struct call *call)
     if (call->count == 0)
         return STATUS_OK;
 
-    const struct command *command = dn_command_find(call->items[0]);
+    const struct command *command = dn_command_find(call->items, call->count);
+    if (command && call->count > dn_command_words(command))
+        return dn_misuse(call, "unexpected argument '%s'", call->items[1]);
     if (!command) {
         const char *near = dn_command_near(call->items[0]);
         return dn_misuse(call, "no command '%s'%s%s%s", call->items[0],
@@ -47,7 +49,7 @@ const struct command dn_cmd_help = {
     .arguments = "[COMMAND]",
     .groups = groups,
     .settings_size = sizeof(struct settings),
-    .most = 1,
+    .most = 2,
     .run = run,
     .examples = "  dino help embed\n"
                 "  dino help --man | man -l -\n"

@@ -8,21 +8,47 @@
 #include "base/words.h"
 
 extern const struct command dn_cmd_embed, dn_cmd_pca, dn_cmd_classify, dn_cmd_info,
-    dn_cmd_convert, dn_cmd_train, dn_cmd_get, dn_cmd_doctor, dn_cmd_bench, dn_cmd_help,
-    dn_cmd_version;
+    dn_cmd_convert, dn_cmd_train, dn_cmd_train_plot, dn_cmd_get, dn_cmd_doctor, dn_cmd_bench,
+    dn_cmd_help, dn_cmd_version;
 
 const struct command *const dn_commands[] = {
-    &dn_cmd_embed,   &dn_cmd_pca,   &dn_cmd_classify, &dn_cmd_info,
-    &dn_cmd_convert, &dn_cmd_train, &dn_cmd_get,      &dn_cmd_doctor,
-    &dn_cmd_bench,   &dn_cmd_help,  &dn_cmd_version,  NULL,
+    &dn_cmd_embed,
+    &dn_cmd_pca,
+    &dn_cmd_classify,
+    &dn_cmd_info,
+    &dn_cmd_convert,
+    &dn_cmd_train,
+    &dn_cmd_train_plot,
+    &dn_cmd_get,
+    &dn_cmd_doctor,
+    &dn_cmd_bench,
+    &dn_cmd_help,
+    &dn_cmd_version,
+    NULL,
 };
 
-const struct command *dn_command_find(const char *name)
+int dn_command_words(const struct command *command)
 {
+    return strchr(command->name, ' ') ? 2 : 1;
+}
+
+static bool is_named(const struct command *command, char *const *words)
+{
+    size_t first = strcspn(command->name, " ");
+
+    return strlen(words[0]) == first && memcmp(words[0], command->name, first) == 0 &&
+           (!command->name[first] || strcmp(words[1], command->name + first + 1) == 0);
+}
+
+const struct command *dn_command_find(char *const *words, int count)
+{
+    const struct command *found = NULL;
+
     for (const struct command *const *command = dn_commands; *command; command++)
-        if (strcmp((*command)->name, name) == 0)
-            return *command;
-    return NULL;
+        if (dn_command_words(*command) <= count && is_named(*command, words) &&
+            (!found || dn_command_words(*command) > dn_command_words(found)))
+            found = *command;
+    return found;
 }
 
 const char *dn_command_near(const char *word)

@@ -28,7 +28,7 @@ struct call {
 };
 
 struct command {
-    const char *name;
+    const char *name;      /* one word, or two: "train plot" */
     const char *summary;   /* a few words, for the list of commands */
     const char *arguments; /* "PATHS... -o OUT" */
     const char *about;     /* a few sentences, each line at most 80 columns */
@@ -42,8 +42,11 @@ struct command {
 
 /* All commands, in the order help lists them; ends with NULL. */
 extern const struct command *const dn_commands[];
-/* NULL if there is none of that name. */
-const struct command *dn_command_find(const char *name);
+/* The command that the words begin with, the longest if there are two; NULL if there is none.
+ */
+const struct command *dn_command_find(char *const *words, int count);
+/* Of its name. */
+int dn_command_words(const struct command *command);
 
 /* What is offered to whoever types `word`; NULL if nothing is near. */
 const char *dn_command_near(const char *word);

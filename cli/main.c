@@ -50,17 +50,19 @@ int main(int count, char **words)
         dn_help_overview(stderr);
         return STATUS_MISUSE;
     }
-    const char *name = words[1];
+    char *name = words[1], help[] = "help", version[] = "version";
     if (strcmp(name, "-h") == 0 || strcmp(name, "--help") == 0)
-        name = "help";
+        words[1] = help;
     else if (strcmp(name, "-V") == 0 || strcmp(name, "--version") == 0)
-        name = "version";
+        words[1] = version;
 
-    const struct command *command = dn_command_find(name);
+    const struct command *command = dn_command_find(words + 1, count - 1);
     if (command && command->computes)
         restart_tuned(words);
-    if (command)
-        return dn_command_call(command, words + 2, count - 2);
+    if (command) {
+        int used = 1 + dn_command_words(command);
+        return dn_command_call(command, words + used, count - used);
+    }
 
     const char *near = dn_command_near(name);
     if (near)

@@ -98,6 +98,12 @@ static void put_flagged(FILE *to, const struct option *row)
     fprintf(to, "--%s%s", dn_option_default_on(row) ? "no-" : "", row->name);
 }
 
+/* Where a command is completed as the first word, only names of one word are offered. */
+static bool is_first_word(const struct command *command)
+{
+    return dn_command_words(command) == 1;
+}
+
 static void bash_choices(FILE *to, const struct command *command)
 {
     for (const struct option_group *group = command->groups; group->rows; group++)
@@ -112,7 +118,7 @@ static void bash_choices(FILE *to, const struct command *command)
 
 static void bash_options(FILE *to, const struct command *command)
 {
-    fprintf(to, "        %s) words='--help", command->name);
+    fprintf(to, "        '%s') words='--help", command->name);
     for (const struct option_group *group = command->groups; group->rows; group++)
         for (const struct option *row = group->rows; row->name; row++) {
             fputc(' ', to);
@@ -126,8 +132,12 @@ static void completion_bash(FILE *to)
     fputs("_dino() {\n"
           "    local word=${COMP_WORDS[COMP_CWORD]} words=\n"
           "    local before=${COMP_WORDS[COMP_CWORD-1]} command=${COMP_WORDS[1]}\n"
-          "    case \"$command $before\" in\n",
+          "    local pair=\"$command ${COMP_WORDS[2]}\"\n",
           to);
+    for (const struct command *const *command = dn_commands; *command; command++)
+        if (!is_first_word(*command))
+            fprintf(to, "    [[ $pair == '%s' ]] && command=$pair\n", (*command)->name);
+    fputs("    case \"$command $before\" in\n", to);
     for (const struct command *const *command = dn_commands; *command; command++)
         bash_choices(to, *command);
     fputs("    esac\n"
@@ -135,7 +145,8 @@ static void completion_bash(FILE *to)
           "        words='",
           to);
     for (const struct command *const *command = dn_commands; *command; command++)
-        fprintf(to, "%s%s", command == dn_commands ? "" : " ", (*command)->name);
+        if (is_first_word(*command))
+            fprintf(to, "%s%s", command == dn_commands ? "" : " ", (*command)->name);
     fputs("'\n    fi\n"
           "    if [[ -z $words && $word == -* ]]; then\n"
           "        case $command in\n",
@@ -185,6 +196,8 @@ static void completion_zsh(FILE *to)
 {
     fputs("#compdef dino\n_dino() {\n    local -a commands\n    commands=(\n", to);
     for (const struct command *const *command = dn_commands; *command; command++) {
+        if (!is_first_word(*command))
+            continue;
         fprintf(to, "        '%s:", (*command)->name);
         put_quoted(to, (*command)->summary, ":\\");
         fputs("'\n", to);
@@ -193,12 +206,16 @@ static void completion_zsh(FILE *to)
           "    if (( CURRENT == 2 )); then\n"
           "        _describe command commands\n"
           "        return\n    fi\n"
-          "    local command=$words[2]\n"
-          "    shift words\n    (( CURRENT-- ))\n"
+          "    local command=$words[2] pair=\"$words[2] $words[3]\"\n",
+          to);
+    for (const struct command *const *command = dn_commands; *command; command++)
+        if (!is_first_word(*command))
+            fprintf(to, "    [[ $pair == '%s' ]] && command=$pair\n", (*command)->name);
+    fputs("    shift words\n    (( CURRENT-- ))\n"
           "    case $command in\n",
           to);
     for (const struct command *const *command = dn_commands; *command; command++) {
-        fprintf(to, "        %s)\n            _arguments '--help[what it does]'",
+        fprintf(to, "        '%s')\n            _arguments '--help[what it does]'",
                 (*command)->name);
         for (const struct option_group *group = (*command)->groups; group->rows; group++)
             for (const struct option *row = group->rows; row->name; row++)
@@ -212,8 +229,13 @@ static void completion_zsh(FILE *to)
 
 static void fish_option(FILE *to, const struct command *command, const struct option *row)
 {
-    fprintf(to, "complete -c dino -n '__fish_seen_subcommand_from %s' -l %s%s", command->name,
-            dn_option_default_on(row) ? "no-" : "", row->name);
+    const char *second = strchr(command->name, ' ');
+
+    fprintf(to, "complete -c dino -n '__fish_seen_subcommand_from %.*s",
+            (int)strcspn(command->name, " "), command->name);
+    if (second)
+        fprintf(to, "; and __fish_seen_subcommand_from%s", second);
+    fprintf(to, "' -l %s%s", dn_option_default_on(row) ? "no-" : "", row->name);
     if (row->letter)
         fprintf(to, " -s %c", row->letter);
     if (row->kind == OPTION_CHOICE) {
@@ -231,10 +253,12 @@ static void fish_option(FILE *to, const struct command *command, const struct op
 static void completion_fish(FILE *to)
 {
     for (const struct command *const *command = dn_commands; *command; command++) {
-        fprintf(to, "complete -c dino -n __fish_use_subcommand -f -a %s -d '",
-                (*command)->name);
-        put_quoted(to, (*command)->summary, "");
-        fputs("'\n", to);
+        if (is_first_word(*command)) {
+            fprintf(to, "complete -c dino -n __fish_use_subcommand -f -a %s -d '",
+                    (*command)->name);
+            put_quoted(to, (*command)->summary, "");
+            fputs("'\n", to);
+        }
         for (const struct option_group *group = (*command)->groups; group->rows; group++)
             for (const struct option *row = group->rows; row->name; row++)
                 fish_option(to, *command, row);

@@ -88,6 +88,22 @@ struct dino_train_result {
 DINO_API bool dino_train(const struct dino_train_options *options,
                          struct dino_train_result *result, struct dino_error *err);
 
+/* What a run's training_metrics.json holds. */
+struct dino_train_curves {
+    int64_t steps;      /* up to the last one that is written down */
+    int64_t lines;      /* that hold a step */
+    int64_t unreadable; /* lines that do not */
+};
+
+/*
+ * Draw the curves of a run: losses, rates, norms of gradients, signs of health, k-NN, time.
+ * `run` is its folder, or a file of such lines, the official one included; `output` ends in
+ * .svg or .png. A run that is under way may be drawn. Fails where no step is written down.
+ * `result` may be NULL.
+ */
+DINO_API bool dino_train_plot(const char *run, const char *output,
+                              struct dino_train_curves *result, struct dino_error *err);
+
 /* Name and purpose of the index-th preset; false behind the last. */
 DINO_API bool dino_train_preset(int index, const char **name, const char **about);
 

@@ -98,6 +98,27 @@ void dn_str_add_json(struct str *s, const char *text)
     dn_str_add(s, "\"");
 }
 
+void dn_str_add_xml(struct str *s, const char *text)
+{
+    const unsigned char *p = (const unsigned char *)text;
+
+    while (*p) {
+        int size = utf8_length(p);
+        bool barred = size == 3 && p[0] == 0xef && p[1] == 0xbf && p[2] >= 0xbe; /* U+FFFE */
+        if (*p == '&')
+            dn_str_add(s, "&amp;");
+        else if (*p == '<')
+            dn_str_add(s, "&lt;");
+        else if (*p == '>')
+            dn_str_add(s, "&gt;");
+        else if (*p < 0x20 || *p == 0x7f || size == 0 || barred)
+            dn_str_add(s, "?");
+        else
+            dn_str_add_bytes(s, p, (size_t)size);
+        p += size ? size : 1;
+    }
+}
+
 const char *dn_str_text(const struct str *s)
 {
     return s->text ? s->text : "";

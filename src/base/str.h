@@ -19,6 +19,10 @@ __attribute__((format(printf, 2, 3))) void dn_str_addf(struct str *s, const char
 /* A JSON string literal with its quotes; bytes that are no UTF-8 become U+FFFD. */
 void dn_str_add_json(struct str *s, const char *text);
 
+/* Text between the tags of XML: no byte of it is markup, and each that XML cannot hold is '?'.
+ */
+void dn_str_add_xml(struct str *s, const char *text);
+
 /* Never NULL. */
 const char *dn_str_text(const struct str *s);
 

@@ -22,5 +22,7 @@ probe dino info --te
 probe dino help --completion z
 probe dino help inf
 probe dino info mod
+probe dino train plot --o
+probe dino train --mi
 END
 bash probe.sh
