@@ -87,7 +87,7 @@ int main(int argc, char **argv)
     struct queue *queue = device ? dn_queue_new(device, threads, &err) : NULL;
 
     if (!queue || !dn_params_table_init(&table, &net, &err) ||
-        !dn_train_blocks_init(&blocks, queue, &table, &err) ||
+        !dn_train_blocks_init(&blocks, queue, &table, NULL, &err) ||
         !dn_ssl_step_init(&step, queue, &table, &config, &err)) {
         fprintf(stderr, "%s\n", err.message);
         return 1;

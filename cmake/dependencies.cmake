@@ -17,7 +17,7 @@ find_library(BLAS_LIBRARY NAMES openblas blas REQUIRED)
 
 set(DINO_LIBRARIES OpenMP::OpenMP_C Threads::Threads JPEG::JPEG PNG::PNG ZLIB::ZLIB
     PkgConfig::WEBP PkgConfig::JANSSON PkgConfig::MINIZIP PkgConfig::ARCHIVE PkgConfig::YAML DNNL::dnnl
-    ${LAPACKE_LIBRARY} ${BLAS_LIBRARY} m)
+    ${LAPACKE_LIBRARY} ${BLAS_LIBRARY} ${CMAKE_DL_LIBS} m)
 set(DINO_LINK_FLAGS ${OpenMP_C_FLAGS} -pthread -ljpeg -lpng -lwebpdemux -lwebp -ljansson -lminizip
     -lz -larchive -lyaml -ldnnl -llapacke -lopenblas -lm)
 # A oneDNN outside the system's folders is named by its folder.
@@ -31,3 +31,4 @@ endif()
 list(JOIN DINO_LINK_FLAGS " " DINO_LINK_LINE)
 
 pkg_check_modules(CURL IMPORTED_TARGET libcurl) # `dino get`, optional
+find_package(MPI COMPONENTS C) # training by many processes, optional

@@ -10,6 +10,10 @@ write_basic_package_version_file(dinoConfigVersion.cmake COMPATIBILITY SameMinor
 
 install(TARGETS dino_shared EXPORT dinoTargets)
 install(TARGETS dino_static)
+set_target_properties(dino_shared PROPERTIES INSTALL_RPATH "$ORIGIN")
+if(TARGET dino_mpi)
+    install(TARGETS dino_mpi LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+endif()
 install(EXPORT dinoTargets NAMESPACE dino:: DESTINATION ${config_dir})
 install(FILES ${PROJECT_BINARY_DIR}/dinoConfig.cmake ${PROJECT_BINARY_DIR}/dinoConfigVersion.cmake
     DESTINATION ${config_dir})
@@ -26,6 +30,7 @@ if(TARGET dino)
         COMMAND dino help --completion zsh > ${pages}/_dino
         COMMAND dino help --completion fish > ${pages}/dino.fish)
     add_custom_target(pages ALL DEPENDS ${pages}/dino.1)
+    set_target_properties(dino PROPERTIES INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTALL_LIBDIR}")
     install(TARGETS dino)
     install(FILES ${pages}/dino.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
     install(FILES ${pages}/dino DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)

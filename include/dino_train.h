@@ -24,6 +24,21 @@
 extern "C" {
 #endif
 
+/*
+ * The processes that train together: those that mpirun (or srun) started, else this one alone.
+ * Open before and close after anything that takes it, on every process. Processes started
+ * together need libdino_mpi.so, which is built where there is MPI; who is alone needs nothing.
+ * A process opens once; MPI is started if the program has not, and then also ended.
+ */
+struct dino_comm;
+DINO_API struct dino_comm *dino_comm_open(struct dino_error *err);
+DINO_API void dino_comm_close(struct dino_comm *comm);
+DINO_API int dino_comm_rank(const struct dino_comm *comm); /* from 0; 0 for NULL */
+DINO_API int dino_comm_size(const struct dino_comm *comm); /* 1 for NULL */
+/* Name and version of the MPI that would be used; false: there is none, and the text says why.
+ */
+DINO_API bool dino_comm_transport(char text[256]);
+
 /* What was chosen; strings are valid during the call. */
 struct dino_train_plan {
     const char *preset; /* NULL: none */
@@ -64,11 +79,12 @@ struct dino_train_options {
     int micro;          /* pictures at a time; 0: what memory holds. The gradient is the same */
     bool checkpointing; /* keep less, compute more */
     const char *device; /* as in dino_model_options */
-    int threads, readers;
-    int64_t save_steps;   /* between checkpoints; 0: by time */
-    double save_seconds;  /* 0: 300 */
-    int keep;             /* checkpoints; 0: 3 */
-    int64_t health_steps; /* between looks for collapse; 0: 50, < 0: never */
+    int threads, readers;   /* 0: this process's share of the cores */
+    struct dino_comm *comm; /* the processes that train together; NULL: this one alone */
+    int64_t save_steps;     /* between checkpoints; 0: by time */
+    double save_seconds;    /* 0: 300 */
+    int keep;               /* checkpoints; 0: 3 */
+    int64_t health_steps;   /* between looks for collapse; 0: 50, < 0: never */
     void (*started)(void *context, const struct dino_train_plan *plan);
     bool (*progress)(void *context, const struct dino_train_step *step); /* false: stop */
     dino_skip_fn skipped;

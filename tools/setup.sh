@@ -9,7 +9,8 @@ packages="gcc libc6-dev make cmake ninja-build pkg-config libdnnl-dev ocl-icd-op
     libopenblas-dev liblapacke-dev libjpeg-dev libpng-dev zlib1g-dev libwebp-dev
     libjansson-dev libminizip-dev libarchive-dev libyaml-dev libcurl4-openssl-dev libcmocka-dev"
 if [ "${1:-}" = check ]; then
-    packages="$packages g++ clang llvm libomp-dev clang-format-14 universal-ctags ccache git"
+    packages="$packages g++ clang llvm libomp-dev clang-format-14 universal-ctags ccache git
+        libopenmpi-dev openmpi-bin"
 fi
 
 if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then

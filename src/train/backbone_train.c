@@ -382,6 +382,10 @@ void dn_backbone_backward(struct backbone *b, void *params, void *grads, struct 
         if (b->keep == KEEP_INPUTS) /* its tape is another block's by now */
             dn_block_forward(&pass, first_rows(b->x[i + 1], b->tokens));
         dn_block_backward(&pass, d_x);
+        if (b->finished)
+            b->finished(b->context, i);
     }
     embed_back(b, grads, d_x);
+    if (b->finished)
+        b->finished(b->context, -1);
 }

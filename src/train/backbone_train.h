@@ -55,6 +55,11 @@ struct backbone {
     uint64_t *keys;                   /* [2][most samples] scratch */
     int most_views, most_tokens, most_patches, most_samples;
 
+    /* told by backward when the gradients of a block are finished, -1: of the embedding; may
+     * be NULL */
+    void (*finished)(const void *context, int block);
+    const void *context;
+
     /* device memory, placed by dn_backbone_layout */
     struct mat pixels, embedded;       /* [patches, channels patch^2], [patches, dim] */
     struct mat resample[MOST_GROUPS];  /* [grid of the group, stored grid]: fixed */

@@ -5,13 +5,24 @@
 
 #include "base/alloc.h"
 
-enum { BLOCKS = 5 };
+enum { WHOLE_BLOCKS = 3, MOMENTS = 2, MOST_COLS = 1 << 30 };
 
-static bool blocks_bytes(const struct params_table *table, enum dino_dtype dtype, size_t *one,
-                         size_t *all)
+/* Bytes of a whole block, of a block of own shards, and of all five. */
+struct block_sizes {
+    size_t whole, own, all;
+};
+
+static bool block_sizes(const struct params_table *table, enum dino_dtype dtype,
+                        const struct shards *shards, struct block_sizes *sizes)
 {
-    return dn_size_mul(table->elements, dino_dtype_size(dtype), one) &&
-           dn_size_mul(*one, BLOCKS, all);
+    size_t width = dino_dtype_size(dtype), all;
+
+    if (!dn_size_mul(table->elements, (WHOLE_BLOCKS + MOMENTS) * width, &all))
+        return false;
+    sizes->whole = table->elements * width;
+    sizes->own = shards->own * width;
+    sizes->all = WHOLE_BLOCKS * sizes->whole + MOMENTS * sizes->own;
+    return true;
 }
 
 static struct mat module_of(const struct params_table *table, void *block,
@@ -20,82 +31,129 @@ static struct mat module_of(const struct params_table *table, void *block,
     return dn_params_module(table, block, dtype, (enum net_module)module);
 }
 
-static void zero(struct queue *queue, const struct params_table *table, void *block,
-                 enum dino_dtype dtype)
+static void zero(struct queue *queue, void *block, enum dino_dtype dtype, size_t count)
 {
-    for (int m = 0; m < MODULE_COUNT; m++) {
-        struct mat y = module_of(table, block, dtype, m);
-        if (y.data)
-            dn_fill(queue, (struct op_fill){.y = y});
+    for (size_t i = 0; i < count; i += MOST_COLS) {
+        size_t cols = count - i < MOST_COLS ? count - i : MOST_COLS;
+        void *data = (char *)block + i * dino_dtype_size(dtype);
+        dn_fill(queue, (struct op_fill){.y = dn_mat(data, 1, (int)cols, dtype)});
     }
 }
 
 bool dn_train_blocks_init(struct train_blocks *blocks, struct queue *queue,
-                          const struct params_table *table, struct dino_error *err)
+                          const struct params_table *table, struct dino_comm *comm,
+                          struct dino_error *err)
 {
     const struct device *device = queue->device;
     enum dino_dtype dtype = device->activation;
-    size_t one, all;
+    struct block_sizes sizes;
+    struct shards shards;
 
-    if (!blocks_bytes(table, dtype, &one, &all))
-        return dn_fail_memory(err, SIZE_MAX, "parameters and moments");
-    char *memory = device->ops->alloc(device, all, err);
-    if (!memory)
+    if (!dn_shards_init(&shards, comm, table, err))
         return false;
+    char *memory = NULL;
+    if (block_sizes(table, dtype, &shards, &sizes))
+        memory = device->ops->alloc(device, sizes.all, err);
+    else
+        dn_fail_memory(err, SIZE_MAX, "parameters and moments");
+    if (!memory) {
+        dn_shards_release(&shards);
+        return false;
+    }
+    char *moments = memory + WHOLE_BLOCKS * sizes.whole;
     *blocks = (struct train_blocks){
         .dtype = dtype,
         .student = memory,
-        .teacher = memory + one,
-        .grads = memory + 2 * one,
-        .first = memory + 3 * one,
-        .second = memory + 4 * one,
+        .teacher = memory + sizes.whole,
+        .grads = memory + 2 * sizes.whole,
+        .first = moments,
+        .second = moments + sizes.own,
+        .shards = shards,
     };
-    for (size_t i = 0; i < BLOCKS; i++)
-        zero(queue, table, memory + i * one, dtype);
+    zero(queue, memory, dtype, sizes.all / dino_dtype_size(dtype));
     return true;
 }
 
 void dn_train_blocks_release(struct train_blocks *blocks, const struct device *device,
                              const struct params_table *table)
 {
-    size_t one, all;
+    struct block_sizes sizes;
 
-    if (blocks->student && blocks_bytes(table, blocks->dtype, &one, &all))
-        device->ops->free(device, blocks->student, all);
+    if (blocks->student && block_sizes(table, blocks->dtype, &blocks->shards, &sizes))
+        device->ops->free(device, blocks->student, sizes.all);
+    dn_shards_release(&blocks->shards);
     *blocks = (struct train_blocks){0};
 }
 
 void dn_zero_grads(struct queue *queue, const struct params_table *table,
                    const struct train_blocks *blocks)
 {
-    zero(queue, table, blocks->grads, blocks->dtype);
+    zero(queue, blocks->grads, blocks->dtype, table->elements);
+}
+
+/* `count` numbers of a block as a vector. */
+static struct mat vector(void *block, enum dino_dtype dtype, size_t first, size_t count)
+{
+    char *data = (char *)block + first * dino_dtype_size(dtype);
+
+    return dn_mat(data, 1, (int)count, dtype);
+}
+
+/* Sums of squares of own shards, a number for each piece and module, into device memory. */
+static void sum_shards(struct queue *queue, const struct params_table *table,
+                       const struct train_blocks *b, double *sums)
+{
+    for (int i = 0; i < b->shards.count * MODULE_COUNT; i++) {
+        struct param_range m = dn_range_of_module(table, (enum net_module)(i % MODULE_COUNT));
+        const struct shard_piece *p = &b->shards.pieces[i / MODULE_COUNT];
+        struct shard own = dn_shard_within(p->own, m.first, m.end - m.first);
+        dn_sum_squares(queue, (struct op_sum_squares){
+                                  .y = dn_mat(sums + i, 1, 1, DINO_F64),
+                                  .x = vector(b->grads, b->dtype, own.first, own.count)});
+    }
+}
+
+/* The sums on the host, or NULL. */
+static double *host_sums(struct queue *queue, const struct params_table *table,
+                         const struct train_blocks *b, struct dino_error *err)
+{
+    const struct device *device = queue->device;
+    size_t bytes = (size_t)b->shards.count * MODULE_COUNT * sizeof(double);
+    double *sums = dn_calloc(1, bytes, "norms of gradients", err);
+    double *there = sums ? device->ops->alloc(device, bytes, err) : NULL;
+    bool ok = there != NULL;
+
+    if (ok) {
+        sum_shards(queue, table, b, there);
+        ok = dn_queue_finish(queue, err);
+        if (ok)
+            device->ops->download(queue, sums, there, bytes);
+        device->ops->free(device, there, bytes);
+    }
+    if (!ok) {
+        free(sums);
+        sums = NULL;
+    }
+    return sums;
 }
 
 bool dn_clip(struct queue *queue, const struct params_table *table,
              const struct train_blocks *blocks, double limit, struct clipping *clip,
              struct dino_error *err)
 {
-    const struct device *device = queue->device;
+    struct dino_comm *comm = blocks->shards.comm;
     double squares[MODULE_COUNT] = {0};
-    double *sums = device->ops->alloc(device, sizeof squares, err);
+    double *sums = host_sums(queue, table, blocks, err);
 
-    if (!sums)
-        return false;
-    for (int m = 0; m < MODULE_COUNT; m++) {
-        struct mat x = module_of(table, blocks->grads, blocks->dtype, m);
-        dn_sum_squares(queue,
-                       (struct op_sum_squares){.y = dn_mat(sums + m, 1, 1, DINO_F64), .x = x});
-    }
-    bool good = dn_queue_finish(queue, err);
-    if (good)
-        device->ops->download(queue, squares, sums, sizeof squares);
-    device->ops->free(device, sums, sizeof squares);
-
+    for (int i = 0; sums && i < blocks->shards.count * MODULE_COUNT; i++)
+        squares[i % MODULE_COUNT] += sums[i];
+    dn_comm_sum(comm, squares, MODULE_COUNT, DINO_F64);
     for (int m = 0; m < MODULE_COUNT; m++) {
         clip->norm[m] = sqrt(squares[m]);
         clip->coefficient[m] = limit > 0 ? fmin(1, limit / (clip->norm[m] + 1e-6)) : 1;
     }
-    return good;
+    free(sums);
+    return dn_comm_agree(comm, sums != NULL, err);
 }
 
 void dn_param_rates(const struct params_table *table, const struct group_rule *rule, double lr,
@@ -112,24 +170,39 @@ void dn_param_rates(const struct params_table *table, const struct group_rule *r
     }
 }
 
+/* One parameter, as far as it lies in the shard. */
+static void adamw(struct queue *queue, const struct train_blocks *b, struct shard own,
+                  double grad_scale, const struct param_rate *rate,
+                  const struct adamw_options *o)
+{
+    if (own.count > 0)
+        dn_adamw(queue, (struct op_adamw){
+                            .p = vector(b->student, b->dtype, own.first, own.count),
+                            .m = vector(b->first, b->dtype, own.place, own.count),
+                            .v = vector(b->second, b->dtype, own.place, own.count),
+                            .g = vector(b->grads, b->dtype, own.first, own.count),
+                            .lr = rate->lr,
+                            .decay = rate->decay,
+                            .beta1 = o->beta1,
+                            .beta2 = o->beta2,
+                            .eps = o->eps,
+                            .grad_scale = grad_scale,
+                            .step = o->step,
+                        });
+}
+
 void dn_optimizer_step(struct queue *queue, const struct params_table *table,
                        const struct train_blocks *b, const struct clipping *clip,
                        const struct adamw_options *o)
 {
-    for (int i = 0; i < table->count; i++)
-        dn_adamw(queue, (struct op_adamw){
-                            .p = dn_params_vector(table, b->student, b->dtype, i),
-                            .m = dn_params_vector(table, b->first, b->dtype, i),
-                            .v = dn_params_vector(table, b->second, b->dtype, i),
-                            .g = dn_params_vector(table, b->grads, b->dtype, i),
-                            .lr = o->rates[i].lr,
-                            .decay = o->rates[i].decay,
-                            .beta1 = o->beta1,
-                            .beta2 = o->beta2,
-                            .eps = o->eps,
-                            .grad_scale = clip->coefficient[table->items[i].module],
-                            .step = o->step,
-                        });
+    for (int i = 0; i < table->count; i++) {
+        const struct param_slice *p = &table->items[i];
+        for (int k = 0; k < b->shards.count; k++)
+            adamw(queue, b, dn_shard_within(b->shards.pieces[k].own, p->first, p->count),
+                  clip->coefficient[p->module], &o->rates[i], o);
+    }
+    dn_shards_spread(&b->shards, b->student, b->dtype);
+    dn_comm_wait(b->shards.comm);
 }
 
 void dn_teacher_follow(struct queue *queue, const struct params_table *table,

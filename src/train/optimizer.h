@@ -1,6 +1,7 @@
 /*
  * What happens to the blocks of numbers after the gradient: clipping of each module on its own,
- * AdamW with a rate a parameter, and the teacher's moving average.
+ * AdamW with a rate a parameter, and the teacher's moving average. Of many processes, each
+ * updates the shards that it owns.
  */
 #ifndef TRAIN_OPTIMIZER_H
 #define TRAIN_OPTIMIZER_H
@@ -8,16 +9,20 @@
 #include "compute/device.h"
 #include "train/groups.h"
 #include "train/params_block.h"
+#include "train/sharding.h"
 
 /* Blocks of one layout in device memory. */
 struct train_blocks {
     enum dino_dtype dtype;
-    void *student, *teacher, *grads, *first, *second; /* first, second: moments of AdamW */
+    void *student, *teacher, *grads;
+    void *first, *second; /* moments of AdamW, of own shards only */
+    struct shards shards;
 };
 
-/* Five zeroed blocks in one allocation; release with the same table. */
+/* Five zeroed blocks in one allocation; release with the same table. comm NULL: alone. */
 bool dn_train_blocks_init(struct train_blocks *blocks, struct queue *queue,
-                          const struct params_table *table, struct dino_error *err);
+                          const struct params_table *table, struct dino_comm *comm,
+                          struct dino_error *err);
 void dn_train_blocks_release(struct train_blocks *blocks, const struct device *device,
                              const struct params_table *table);
 
@@ -29,7 +34,8 @@ struct clipping {
     double coefficient[MODULE_COUNT]; /* min(1, limit / (norm + 1e-6)) */
 };
 
-/* limit <= 0: coefficients of one. Waits for the norms; false if the queue failed. */
+/* limit <= 0: coefficients of one. Norms are those of the whole batch's gradient, of which each
+ * process has its shards. Waits for the norms; false if the queue failed, on any process. */
 bool dn_clip(struct queue *queue, const struct params_table *table,
              const struct train_blocks *blocks, double limit, struct clipping *clip,
              struct dino_error *err);
@@ -49,7 +55,7 @@ struct adamw_options {
     const struct param_rate *rates; /* one for each item of the table */
 };
 
-/* The gradient counts clip->coefficient times. */
+/* The gradient counts clip->coefficient times. All processes have the new student after it. */
 void dn_optimizer_step(struct queue *queue, const struct params_table *table,
                        const struct train_blocks *blocks, const struct clipping *clip,
                        const struct adamw_options *options);

@@ -36,8 +36,8 @@ static bool config_good(const struct ssl_config *c, const struct net_config *net
                        "a batch of %d images in parts of %d with %d local crops and %d masked "
                        "patches",
                        c->images, c->micro, c->local_crops, c->most_masked);
-    if ((2.0 + c->local_crops) * c->images + c->most_masked > INT_MAX / 2)
-        return dn_fail(err, DINO_EARG, "a batch of %d images is too large", c->images);
+    if ((2.0 + c->local_crops) * c->all_images + c->most_masked > INT_MAX / 2)
+        return dn_fail(err, DINO_EARG, "a batch of %d images is too large", c->all_images);
     if (c->most_masked > 0 && !c->show_masked && !vit->mask_token)
         return dn_fail(err, DINO_EARG, "masked patches, but the backbone has no mask token");
     if (!(c->student_temperature > 0) || !(c->drop_path >= 0 && c->drop_path < 1))
@@ -91,11 +91,11 @@ static void layout_batch(struct ssl_step *s, struct tape *tape)
     }
     dn_targets_layout(&s->dino_scratch, tape, net->dino.prototypes);
     dn_targets_layout(&s->ibot_scratch, tape, s->ibot_targets.cols);
-    s->class_rows = dn_tape_mat(tape, crops, dim);
-    s->unit_rows = dn_tape_mat(tape, crops, dim);
-    s->d_class = dn_tape_mat(tape, crops, dim);
-    s->koleo_losses = dn_tape_mat(tape, crops, 1);
-    s->nearest = dn_tape_take(tape, (size_t)crops * sizeof(int));
+    s->class_rows = dn_tape_mat(tape, 2 * s->repelled, dim);
+    s->unit_rows = dn_tape_mat(tape, 2 * s->repelled, dim);
+    s->d_class = dn_tape_mat(tape, 2 * s->repelled, dim);
+    s->koleo_losses = dn_tape_mat(tape, 2 * s->repelled, 1);
+    s->nearest = dn_tape_take(tape, 2 * (size_t)s->repelled * sizeof(int));
 }
 
 static void layout_teacher(struct ssl_step *s, struct tape *tape)
@@ -154,7 +154,7 @@ static bool init_backbones(struct ssl_step *s, struct dino_error *err)
         {c->global_size, c->global_size, 2 * c->micro},
         {c->local_size, c->local_size, c->local_crops * c->micro},
     };
-    int samples = (c->local_crops > 2 ? c->local_crops : 2) * c->images;
+    int samples = (c->local_crops > 2 ? c->local_crops : 2) * c->all_images;
 
     return dn_backbone_init(&s->teacher, s->queue, s->teacher_table, groups, 1, samples,
                             KEEP_NOTHING, err) &&
@@ -177,8 +177,10 @@ static bool init_host(struct ssl_step *s, struct dino_error *err)
     s->target_rows = dn_calloc(2 * rows, sizeof *s->target_rows, what, err);
     s->weights = dn_calloc(rows, sizeof *s->weights, what, err);
     s->host_losses = dn_calloc(most, sizeof *s->host_losses, what, err);
+    s->share_starts = dn_calloc((size_t)dino_comm_size(s->config.comm) + 1,
+                                sizeof *s->share_starts, what, err);
     return s->views && s->mask_first && s->mask_patch && s->from && s->to && s->target_rows &&
-           s->weights && s->host_losses;
+           s->weights && s->host_losses && s->share_starts;
 }
 
 static bool init_device(struct ssl_step *s, struct dino_error *err)
@@ -213,6 +215,10 @@ bool dn_ssl_step_init(struct ssl_step *s, struct queue *queue, const struct para
 
     *s = (struct ssl_step){
         .config = *config, .table = table, .teacher_table = teacher, .queue = queue};
+    if (config->all_images == 0)
+        s->config.all_images = config->images;
+    s->repelled = config->koleo_distributed ? s->config.all_images : config->images;
+    s->first_repelled = config->koleo_distributed ? config->first_image : 0;
     s->dino = (struct head_pass){.queue = queue, .table = table, .module = MODULE_DINO_HEAD};
     s->ibot = (struct head_pass){.queue = queue, .table = table, .module = MODULE_IBOT_HEAD};
     s->teacher_dino = s->dino;
@@ -221,7 +227,7 @@ bool dn_ssl_step_init(struct ssl_step *s, struct queue *queue, const struct para
     if (dtype != DINO_F32 && dtype != DINO_F64)
         return dn_fail(err, DINO_EUNSUPPORTED, "training in %s on device %s, wanted f32",
                        dino_dtype_name(dtype), queue->device->name);
-    if (config_good(config, &table->config, err) &&
+    if (config_good(&s->config, &table->config, err) &&
         teacher_fits(&teacher->config, &table->config, err) && init_backbones(s, err) &&
         init_host(s, err) && init_device(s, err))
         return true;
@@ -247,5 +253,6 @@ void dn_ssl_step_release(struct ssl_step *s)
     free(s->target_rows);
     free(s->weights);
     free(s->host_losses);
+    free(s->share_starts);
     *s = (struct ssl_step){0};
 }

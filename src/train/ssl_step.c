@@ -3,7 +3,7 @@
 #include <assert.h>
 #include <string.h>
 
-/* Images [first, first + count) of the batch. */
+/* Images [first, first + count) of the share. */
 struct part {
     int first, count;
 };
@@ -82,7 +82,7 @@ static int list_views(struct ssl_step *s, const struct ssl_batch *batch, struct 
             int at = crop * c->images + i;
             s->views[count++] = (struct view){
                 .planes = batch->global + (size_t)at * plane_floats(s, c->global_size),
-                .sample = at,
+                .sample = crop * c->all_images + c->first_image + i,
                 .masked = masks ? s->mask_patch + s->mask_first[at] : NULL,
                 .masked_count = masks ? masked_of(s, at) : 0,
             };
@@ -93,13 +93,13 @@ static int list_views(struct ssl_step *s, const struct ssl_batch *batch, struct 
             s->views[count++] = (struct view){
                 .planes = batch->local + (size_t)at * plane_floats(s, c->local_size),
                 .group = 1,
-                .sample = at,
+                .sample = crop * c->all_images + c->first_image + i,
             };
         }
     return count;
 }
 
-/* The global crop in the whole batch that is view v of a part. */
+/* The global crop of the share that is view v of a part. */
 static int crop_of(const struct ssl_step *s, struct part part, int v)
 {
     return v / part.count * s->config.images + part.first + v % part.count;
@@ -180,13 +180,15 @@ bool dn_ssl_step_features(struct ssl_step *s, const struct train_blocks *b,
     return dn_queue_finish(s->queue, err);
 }
 
-static void centre(struct ssl_step *s, const struct target_scratch *scratch, struct mat logits,
-                   struct mat centre_row, double temperature)
+static void centre(struct ssl_step *s, const struct target_scratch *scratch,
+                   struct target_rows rows, struct mat centre_row, double temperature)
 {
-    if (s->config.centering == CENTERING_SINKHORN)
-        dn_targets_sinkhorn(s->queue, scratch, logits, temperature);
+    const struct ssl_config *c = &s->config;
+
+    if (c->centering == CENTERING_SINKHORN)
+        dn_targets_sinkhorn(s->queue, c->comm, scratch, rows, temperature);
     else
-        dn_targets_softmax(s->queue, scratch, logits, centre_row, s->config.centre_momentum,
+        dn_targets_softmax(s->queue, c->comm, scratch, rows, centre_row, c->centre_momentum,
                            temperature);
 }
 
@@ -207,9 +209,12 @@ static void make_targets(struct ssl_step *s, void *params, const struct ssl_batc
         dn_head_forward(&s->teacher_dino, params, rows,
                         first_rows(s->dino_targets, crops + masked));
     }
-    centre(s, &s->dino_scratch, s->dino_targets, s->dino_centre, temperature);
-    centre(s, &s->ibot_scratch, first_rows(s->ibot_targets, masked), s->ibot_centre,
-           temperature);
+    centre(s, &s->dino_scratch,
+           (struct target_rows){s->dino_targets, 2 * (int64_t)s->config.all_images},
+           s->dino_centre, temperature);
+    centre(s, &s->ibot_scratch,
+           (struct target_rows){first_rows(s->ibot_targets, masked), s->all_masked},
+           s->ibot_centre, temperature);
 }
 
 /* ---- student ---- */
@@ -253,11 +258,17 @@ static void student_forward(struct ssl_step *s, void *params, const struct ssl_b
     normalise(s, s->table, params, first_rows(s->rows, rows_x.rows), rows_x);
 }
 
-/* The class tokens of a part's global crops to their places in the batch. */
+/* The row among those that repel each other of view v of a part. */
+static int class_row_of(const struct ssl_step *s, struct part part, int v)
+{
+    return v / part.count * s->repelled + s->first_repelled + part.first + v % part.count;
+}
+
+/* The class tokens of a part's global crops to their places. */
 static void keep_class_rows(struct ssl_step *s, struct part part)
 {
     for (int v = 0; v < s->count.global; v++)
-        s->to[v] = crop_of(s, part, v);
+        s->to[v] = class_row_of(s, part, v);
     dn_put_rows(s->queue, (struct op_put_rows){
                               .y = s->class_rows,
                               .x = dn_mat_rows(s->rows, s->count.local, s->count.global),
@@ -266,11 +277,27 @@ static void keep_class_rows(struct ssl_step *s, struct part part)
                           });
 }
 
-/* d_class from class_rows: each crop's tokens look for neighbours among their own kind. */
+/* The class tokens of one crop of all images, from all processes; shares are of one size. */
+static void gather_class_rows(struct ssl_step *s, int crop)
+{
+    struct mat all = dn_mat_rows(s->class_rows, crop * s->repelled, s->repelled);
+    size_t row = (size_t)all.cols * dino_dtype_size(all.dtype);
+
+    for (int r = 0; r <= dino_comm_size(s->config.comm); r++)
+        s->share_starts[r] = (size_t)(r * s->config.images) * row;
+    dn_comm_all_gather(s->config.comm, all.data, s->share_starts);
+}
+
+/* d_class from class_rows: each crop's tokens look for neighbours among their own kind. What
+ * concerns the whole batch is computed by every process alike. */
 static void koleo(struct ssl_step *s)
 {
-    int images = s->config.images;
+    const struct ssl_config *c = &s->config;
+    int images = s->repelled;
 
+    for (int crop = 0; c->koleo_distributed && crop < 2; crop++)
+        gather_class_rows(s, crop);
+    dn_comm_wait(c->comm);
     dn_l2norm(s->queue, (struct op_l2norm){.y = s->unit_rows, .x = s->class_rows, .eps = 1e-8});
     dn_fill(s->queue, (struct op_fill){.y = s->d_class});
     for (int crop = 0; crop < 2; crop++)
@@ -279,7 +306,7 @@ static void koleo(struct ssl_step *s)
                                .losses = dn_mat_rows(s->koleo_losses, crop * images, images),
                                .u = dn_mat_rows(s->unit_rows, crop * images, images),
                                .nearest = s->nearest + (size_t)crop * (size_t)images,
-                               .weight = s->config.koleo_weight,
+                               .weight = c->koleo_weight * ((double)images / c->all_images),
                            });
     dn_l2norm_back(s->queue,
                    (struct op_l2norm_back){
@@ -307,7 +334,8 @@ static void cross_entropy(struct ssl_step *s, struct mat logits, struct mat targ
 static void dino_losses(struct ssl_step *s, struct part part)
 {
     const struct ssl_config *c = &s->config;
-    double pairs = 2 + 2.0 * c->local_crops, weight = c->dino_weight / (pairs * c->images);
+    double pairs = 2 + 2.0 * c->local_crops;
+    double weight = c->dino_weight / (pairs * c->all_images);
 
     for (int r = 0; r < s->count.local; r++) {
         int image = part.first + r % part.count;
@@ -337,7 +365,7 @@ static void ibot_loss(struct ssl_step *s, struct part part)
         double share = masked ? (double)(1 / (float)masked) : 0;
         for (int m = s->mask_first[crop]; m < s->mask_first[crop + 1]; m++, row++) {
             s->target_rows[row] = m;
-            s->weights[row] = s->config.ibot_weight * share / crops_of(s);
+            s->weights[row] = s->config.ibot_weight * share / (2.0 * s->config.all_images);
         }
     }
     cross_entropy(s, logits, s->ibot_targets, front, 1);
@@ -369,6 +397,20 @@ static void read_losses(struct ssl_step *s, struct ssl_losses *losses)
 
 /* ---- backward ---- */
 
+/* While the last part goes backward: what it has finished begins to be summed. */
+static void block_finished(const void *context, int block)
+{
+    const struct train_blocks *b = context;
+    dn_shards_sum(&b->shards, b->grads, b->dtype, dn_range_of_block(b->shards.table, block));
+}
+
+static void heads_finished(const struct train_blocks *b)
+{
+    for (int m = MODULE_DINO_HEAD; m < MODULE_COUNT; m++)
+        dn_shards_sum(&b->shards, b->grads, b->dtype,
+                      dn_range_of_module(b->shards.table, (enum net_module)m));
+}
+
 /* Through the heads: rows -> logits, losses -> d_logits -> d_rows. */
 static void heads(struct ssl_step *s, const struct train_blocks *b, struct part part)
 {
@@ -391,7 +433,8 @@ static void heads(struct ssl_step *s, const struct train_blocks *b, struct part 
         dn_head_backward(&s->ibot, b->student, b->grads, patches, patch_logits, d_patches);
 }
 
-static void student_backward(struct ssl_step *s, const struct train_blocks *b, struct part part)
+static void student_backward(struct ssl_step *s, const struct train_blocks *b, struct part part,
+                             bool last)
 {
     const struct params_table *t = s->table;
     enum dino_dtype dtype = s->rows.dtype;
@@ -400,7 +443,7 @@ static void student_backward(struct ssl_step *s, const struct train_blocks *b, s
 
     if (s->config.koleo_weight != 0) {
         for (int v = 0; v < s->count.global; v++)
-            s->to[v] = crop_of(s, part, v);
+            s->to[v] = class_row_of(s, part, v);
         dn_add_rows(s->queue, (struct op_add_rows){
                                   .y = dn_mat_rows(d_rows, s->count.local, s->count.global),
                                   .x = s->d_class,
@@ -423,6 +466,8 @@ static void student_backward(struct ssl_step *s, const struct train_blocks *b, s
     dn_add_rows(s->queue,
                 (struct op_add_rows){
                     .y = d_x, .x = d_rows, .to = s->from, .count = d_rows.rows, .alpha = 1});
+    s->student.finished = last ? block_finished : NULL;
+    s->student.context = b;
     dn_backbone_backward(&s->student, b->student, b->grads, d_x);
 }
 
@@ -440,6 +485,35 @@ static void class_tokens_first(struct ssl_step *s, void *params, const struct ss
     koleo(s);
 }
 
+/* ---- many processes ---- */
+
+static void count_masked(struct ssl_step *s, const struct ssl_batch *batch)
+{
+    double count = batch->masked_count;
+
+    dn_comm_sum(s->config.comm, &count, 1, DINO_F64);
+    s->all_masked = (int64_t)count;
+}
+
+/* Each process has the sums over its rows. */
+static void sum_losses(struct ssl_step *s, struct ssl_losses *losses)
+{
+    if (s->config.koleo_weight != 0)
+        for (int crop = 0; crop < 2; crop++)
+            losses->koleo += device_sum(s, dn_mat_rows(s->koleo_losses,
+                                                       crop * s->repelled + s->first_repelled,
+                                                       s->config.images));
+    double sums[] = {losses->dino_local, losses->dino_global, losses->koleo, losses->ibot};
+    dn_comm_sum(s->config.comm, sums, 4, DINO_F64);
+    *losses = (struct ssl_losses){.dino_local = sums[0],
+                                  .dino_global = sums[1],
+                                  .koleo = sums[2],
+                                  .ibot = sums[3],
+                                  .total = sums[0] + sums[1] + sums[2] + sums[3]};
+}
+
+/* ---- the step ---- */
+
 bool dn_ssl_step_run(struct ssl_step *s, const struct train_blocks *b,
                      const struct ssl_batch *batch, double teacher_temperature, uint64_t seed,
                      struct ssl_losses *losses, struct dino_error *err)
@@ -448,28 +522,31 @@ bool dn_ssl_step_run(struct ssl_step *s, const struct train_blocks *b,
     bool repel = c->koleo_weight != 0, parts = c->micro < c->images;
     struct drop_path drop = {.rate = c->drop_path,
                              .seed = seed,
-                             .samples = {2 * c->images, c->local_crops * c->images}};
+                             .samples = {2 * c->all_images, c->local_crops * c->all_images}};
     struct part part = {0};
 
     *losses = (struct ssl_losses){0};
-    if (!list_masks(s, batch, err))
+    if (!dn_comm_agree(c->comm, list_masks(s, batch, err), err))
         return false;
+    count_masked(s, batch);
     make_targets(s, teacher_params(s, b), batch, teacher_temperature);
     if (repel && parts)
         class_tokens_first(s, b->student, batch, &drop);
     for (; part.first < c->images; part.first += part.count) {
-        part = part_at(s, part.first, s->config.images);
+        part = part_at(s, part.first, c->images);
+        bool last = part.first + part.count == c->images;
         student_forward(s, b->student, batch, part, &drop, true);
         if (repel && !parts) {
             keep_class_rows(s, part);
             koleo(s);
         }
         heads(s, b, part);
+        if (last)
+            heads_finished(b);
         read_losses(s, losses);
-        student_backward(s, b, part);
+        student_backward(s, b, part, last);
     }
-    if (repel)
-        losses->koleo = device_sum(s, s->koleo_losses);
-    losses->total = losses->dino_local + losses->dino_global + losses->koleo + losses->ibot;
-    return dn_queue_finish(s->queue, err);
+    dn_comm_wait(c->comm);
+    sum_losses(s, losses);
+    return dn_comm_agree(c->comm, dn_queue_finish(s->queue, err), err);
 }

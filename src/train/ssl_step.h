@@ -6,6 +6,9 @@
  * the teacher sees all parts, so that Sinkhorn-Knopp and centring work on all targets at once;
  * then, if there is more than one part, the student shows its class tokens, so that KoLeo finds
  * neighbours in the whole batch; then each part passes forward and backward.
+ *
+ * Many processes have a share of the batch each, and together the gradient of the whole one: it
+ * is summed over them as backward finishes it, so that each has its shards of it in the end.
  */
 #ifndef TRAIN_SSL_STEP_H
 #define TRAIN_SSL_STEP_H
@@ -25,22 +28,26 @@ struct ssl_teacher {
 
 struct ssl_config {
     struct ssl_teacher frozen;   /* distillation; without it blocks->teacher makes targets */
-    int images, micro;           /* of a batch, and of a part */
+    int images, micro;           /* of this process's share of a batch, and of a part */
+    int all_images, first_image; /* of the whole batch, and where the share begins; 0: alone */
+    struct dino_comm *comm;      /* NULL: alone */
     int global_size, local_size; /* side of a crop in pixels */
     int local_crops;             /* an image; there are two global ones */
-    int most_masked;             /* patches in a batch */
+    int most_masked;             /* patches of the share */
     enum train_centering centering;
     double centre_momentum, student_temperature;
     double dino_weight, ibot_weight, koleo_weight;
+    bool koleo_distributed; /* neighbours in the whole batch; else in each process's share */
     double drop_path;
     bool show_masked; /* to the student, as distillation does: patches are asked for, not hidden
                        */
     bool checkpointing;
 };
 
-/* Crops are crop-major: crop 0 of all images, crop 1 of all images, ... Host f32, normalised,
- * [3, size, size] each. masked: ascending positions in [2 images, patches of a global crop]:
- * where the iBOT loss asks. With `featured` the step's teacher_rows are filled already. */
+/* One process's share. Crops are crop-major: crop 0 of all images, crop 1 of all images, ...
+ * Host f32, normalised, [3, size, size] each. masked: ascending positions in [2 images, patches
+ * of a global crop]: where the iBOT loss asks. With `featured` the step's teacher_rows are
+ * filled already. */
 struct ssl_batch {
     const float *global, *local;
     const int *masked;
@@ -48,7 +55,8 @@ struct ssl_batch {
     bool featured;
 };
 
-/* As optimised, with their weights. The official log shows koleo and ibot halved. */
+/* As optimised, with their weights, of the whole batch. The official log shows koleo and ibot
+ * halved. */
 struct ssl_losses {
     double dino_local, dino_global, koleo, ibot, total;
 };
@@ -71,13 +79,16 @@ struct ssl_step {
     size_t centre_bytes;
     struct mat dino_centre, ibot_centre;
 
-    /* the whole batch, device */
+    int repelled, first_repelled; /* images among which KoLeo looks; the share's first */
+    int64_t all_masked;           /* patches of the whole batch, in this step */
+
+    /* the whole share, device */
     struct mat teacher_rows;               /* [2 images + masked, teacher's dim], normed */
     struct mat dino_targets, ibot_targets; /* logits, then targets */
-    struct mat class_rows, unit_rows;      /* [2 images, dim] of the student */
-    struct mat d_class;                    /* [2 images, dim] KoLeo's gradient */
-    struct mat koleo_losses;               /* [2 images, 1] */
-    int *nearest;                          /* [2 images] */
+    struct mat class_rows, unit_rows;      /* [2 repelled, dim] of the student */
+    struct mat d_class;                    /* [2 repelled, dim] KoLeo's gradient */
+    struct mat koleo_losses;               /* [2 repelled, 1] */
+    int *nearest;                          /* [2 repelled] */
 
     /* one part, device */
     struct mat rows_x, rows; /* [all rows, dim] before and after the norm */
@@ -92,6 +103,7 @@ struct ssl_step {
     int *from, *to;               /* rows of the stream, and where they go */
     int *target_rows;
     double *weights, *host_losses;
+    size_t *share_starts; /* [processes + 1] */
 };
 
 bool dn_ssl_step_init(struct ssl_step *s, struct queue *queue, const struct params_table *table,
@@ -105,7 +117,8 @@ bool dn_ssl_step_features(struct ssl_step *s, const struct train_blocks *blocks,
                           struct dino_error *err);
 
 /* blocks->grads += the gradient of the batch; the centres move on. seed decides what stochastic
- * depth drops. */
+ * depth drops. Of many processes, all call, and each has the whole batch's gradient in its own
+ * shards, to which it may have added only what all have added. */
 bool dn_ssl_step_run(struct ssl_step *s, const struct train_blocks *blocks,
                      const struct ssl_batch *batch, double teacher_temperature, uint64_t seed,
                      struct ssl_losses *losses, struct dino_error *err);

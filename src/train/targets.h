@@ -1,8 +1,9 @@
-/* From the teacher's logits to targets, in place, over the whole batch. */
+/* From the teacher's logits to targets, in place, over the whole batch of all processes. */
 #ifndef TRAIN_TARGETS_H
 #define TRAIN_TARGETS_H
 
 #include "compute/device.h"
+#include "train/comm.h"
 #include "train/tape.h"
 
 /* Scratch for one kind of targets. */
@@ -14,14 +15,23 @@ struct target_scratch {
 void dn_targets_layout(struct target_scratch *s, struct tape *tape, int prototypes);
 
 /*
- * logits [samples, prototypes] become distributions. Sinkhorn-Knopp: three rounds, the last
- * division by row. Softmax: minus `centre` [1, prototypes], which then moves to
+ * logits [samples, prototypes], this process's rows, become distributions; `all` counts the
+ * rows of all processes, who call together. Sinkhorn-Knopp: three rounds, the last division by
+ * row. Softmax: minus `centre` [1, prototypes], which then moves to
  * momentum centre + (1 - momentum) mean(logits): the official code applies that mean at the
- * start of the next step, which is the same.
+ * start of the next step, which is the same. The mean is over all rows; the official one of
+ * masked patches weighs processes alike, however many rows each has.
  */
-void dn_targets_sinkhorn(struct queue *queue, const struct target_scratch *s, struct mat logits,
+struct target_rows {
+    struct mat logits;
+    int64_t all;
+};
+
+void dn_targets_sinkhorn(struct queue *queue, struct dino_comm *comm,
+                         const struct target_scratch *s, struct target_rows rows,
                          double temperature);
-void dn_targets_softmax(struct queue *queue, const struct target_scratch *s, struct mat logits,
+void dn_targets_softmax(struct queue *queue, struct dino_comm *comm,
+                        const struct target_scratch *s, struct target_rows rows,
                         struct mat centre, double momentum, double temperature);
 
 #endif

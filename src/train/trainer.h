@@ -15,7 +15,9 @@
 
 struct trainer {
     const struct dino_train_options *options;
+    struct dino_comm *comm; /* NULL: alone */
     struct train_config config;
+    struct batch_part part; /* of each batch: this process's share */
     const char *preset;
     struct str settings; /* config as text */
     struct dataset dataset;

@@ -138,7 +138,7 @@ static bool open_net(struct trainer *t, struct dino_error *err)
         return dn_fail(err, DINO_EUNSUPPORTED, "device %s cannot train", t->device->name);
     t->queue = dn_queue_new(t->device, t->options->threads, err);
     return t->queue && dn_params_table_init(&t->table, &net, err) &&
-           dn_train_blocks_init(&t->blocks, t->queue, &t->table, err) &&
+           dn_train_blocks_init(&t->blocks, t->queue, &t->table, t->comm, err) &&
            (t->rates = dn_calloc((size_t)t->table.count, sizeof *t->rates, "rates", err));
 }
 

@@ -146,7 +146,7 @@ static void distil_open(struct distil *d, bool separate, struct ssl_config confi
     net.backbone.mask_token = false;
     CHECK_OK(dn_params_table_init(&d->table, &net, &err), err);
     CHECK_OK(dn_params_table_init(&d->teacher_table, &teacher, &err), err);
-    CHECK_OK(dn_train_blocks_init(&d->blocks, d->b.queue, &d->table, &err), err);
+    CHECK_OK(dn_train_blocks_init(&d->blocks, d->b.queue, &d->table, NULL, &err), err);
     CHECK((d->frozen = calloc(d->teacher_table.elements, sizeof(double))));
     random_block(&d->b, &d->table, d->blocks.student, 1);
     random_block(&d->b, &d->teacher_table, d->frozen, 2);

@@ -143,7 +143,7 @@ static inline void golden_open(struct golden_run *r, struct trainer_bench *b,
 
     *r = (struct golden_run){.info = c, .b = b};
     CHECK_OK(dn_params_table_init(&r->table, &net, &err), err);
-    CHECK_OK(dn_train_blocks_init(&r->blocks, b->queue, &r->table, &err), err);
+    CHECK_OK(dn_train_blocks_init(&r->blocks, b->queue, &r->table, NULL, &err), err);
     CHECK_OK(dn_ssl_step_init(&r->step, b->queue, &r->table, config, &err), err);
     golden_images(r);
     golden_use(r, "init.safetensors");

@@ -1,0 +1,69 @@
+/*
+ * Processes that train together. Each has its part of every batch; what concerns the whole
+ * batch passes through here. All calls are collective: every process makes the same ones in the
+ * same order, whatever has failed in it meanwhile, and dn_comm_agree tells the others.
+ *
+ * Sums add in the order of ranks, so that they have the same bits on every process and every
+ * time. Memory is that of the device which the processes train on: host memory for MPI. A
+ * transport for another one (NCCL) is another table. With one process, or `comm` NULL, there is
+ * no table, and every call is done at once.
+ */
+#ifndef TRAIN_COMM_H
+#define TRAIN_COMM_H
+
+#include "base/error.h"
+#include "dino_train.h"
+
+/*
+ * `starts` [size + 1]: the bytes of `data` that belong to rank r are [starts[r], starts[r +
+ * 1]). dtype is F32 or F64. A failure sticks to comm->error, and later calls do nothing.
+ */
+struct comm_ops {
+    /* data[i] = the sum, or the largest, of all processes' data[i] */
+    void (*sum)(struct dino_comm *c, void *data, size_t count, enum dino_dtype dtype);
+    void (*largest)(struct dino_comm *c, void *data, size_t count, enum dino_dtype dtype);
+    /* rank `from`'s data to everyone */
+    void (*broadcast)(struct dino_comm *c, void *data, size_t bytes, int from);
+    /* to rank 0 only: everyone's own part into `all` (NULL elsewhere) */
+    void (*gather)(struct dino_comm *c, void *all, const void *own, const size_t *starts);
+
+    /* These begin; data must stay in place until `wait`. Each process's part goes to everyone;
+     * each process's part becomes the sum of everyone's, the others are as they were. */
+    void (*all_gather)(struct dino_comm *c, void *data, const size_t *starts);
+    void (*reduce_scatter)(struct dino_comm *c, void *data, const size_t *starts,
+                           enum dino_dtype dtype);
+    void (*wait)(struct dino_comm *c);
+
+    void (*close)(struct dino_comm *c);
+};
+
+/* A transport puts it first in a struct of its own. */
+struct dino_comm {
+    const struct comm_ops *ops; /* NULL: alone */
+    int rank, size;
+    int sharing; /* processes that may run on the same cores as this one, itself included */
+    struct dino_error error;
+};
+
+/* Cores that are this process's share, at least one. */
+int dn_comm_cores(const struct dino_comm *c);
+
+void dn_comm_sum(struct dino_comm *c, void *data, size_t count, enum dino_dtype dtype);
+void dn_comm_largest(struct dino_comm *c, void *data, size_t count, enum dino_dtype dtype);
+void dn_comm_broadcast(struct dino_comm *c, void *data, size_t bytes, int from);
+void dn_comm_gather(struct dino_comm *c, void *all, const void *own, const size_t *starts);
+void dn_comm_all_gather(struct dino_comm *c, void *data, const size_t *starts);
+void dn_comm_reduce_scatter(struct dino_comm *c, void *data, const size_t *starts,
+                            enum dino_dtype dtype);
+void dn_comm_wait(struct dino_comm *c);
+
+/* Did everyone succeed? If not, err is that of the lowest rank that failed, on all. */
+bool dn_comm_agree(struct dino_comm *c, bool ok, struct dino_error *err);
+/* Is it so on any process? */
+bool dn_comm_any(struct dino_comm *c, bool here);
+
+/* What the plug-in libdino_mpi.so offers. */
+typedef struct dino_comm *comm_mpi_open_fn(struct dino_error *err);
+typedef void comm_mpi_version_fn(char text[256]);
+
+#endif
