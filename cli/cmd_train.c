@@ -67,10 +67,14 @@ static const struct option_group groups[] = {
     {0},
 };
 
+/* From when on, and from what part of the time on, it is worth a word. */
+static const double STARVED_SECONDS = 60, STARVED_SHARE = 0.2;
+
 struct work {
     struct report *report;
     struct dino_train_plan plan;
     bool timed;          /* how long it takes was said */
+    bool starved;        /* so was that the network waits for pictures */
     double loss, losses; /* sum and number of this epoch's, as far as this call saw it */
 };
 
@@ -133,6 +137,14 @@ static bool progress(void *context, const struct dino_train_step *step)
     if (!work->timed && step->seconds_left > 0) {
         work->timed = true;
         dn_note(work->report, "will take about %s", duration_text(step->seconds_left, text));
+    }
+    if (!work->starved && step->seconds > STARVED_SECONDS &&
+        step->waited > STARVED_SHARE * step->seconds) {
+        work->starved = true;
+        dn_warn(work->report,
+                "the network waits for pictures %.0f %% of the time; more --readers or smaller "
+                "pictures would help",
+                100 * step->waited / step->seconds);
     }
     if (step->knn >= 0)
         dn_note(work->report, "step %lld: k-NN %.2f %%", (long long)step->step, step->knn);
@@ -232,9 +244,10 @@ const struct command dn_cmd_train = {
     .summary = "teach a network with pictures alone",
     .arguments = "PATHS... -o RUN [key=value...]",
     .about =
-        "DINOv2 pre-training, in f32. PATHS are folders, lists (@files.txt) and plain tar\n"
-        "shards; labels are not read. Settings are those of the official YAML files:\n"
-        "preset, then --config, then key=value. RUN gets config.yaml, a JSON line a step\n"
+        "DINOv2 pre-training, in f32. PATHS are folders, lists (@files.txt) and tar shards,\n"
+        "also compressed ones; labels are not read. Settings are those of the official\n"
+        "YAML files: preset, then --config, then key=value. RUN gets config.yaml, a JSON line "
+        "a step\n"
         "(training_metrics.json), checkpoints/, teacher.pth and teacher/. Ctrl-C saves;\n"
         "the same command goes on, to the bytes of a run that was never stopped.\n"
         "Presets: vitt14-small-data, vits14-small-data, vitb14-small-data, vitl16-short,\n"

@@ -62,12 +62,13 @@ struct dino_train_step {
     int batch;
     double seconds;                          /* since the first step of this call began */
     double seconds_left;                     /* at the pace of this call; 0: not known yet */
+    double waited;                           /* of `seconds`, for pictures to be read */
     double lr, loss, dino, ibot, koleo, knn; /* knn: percent, -1 if not measured */
 };
 
 struct dino_train_options {
     size_t size;
-    const char *const *pictures; /* folders, lists and plain tar shards; labels are not read */
+    const char *const *pictures; /* folders, lists and tar shards; labels are not read */
     int picture_count;
     const char *output;          /* the run's folder */
     const char *preset;          /* NULL: by the number of pictures, unless config is given */

@@ -202,10 +202,81 @@ void dn_shard_release(struct shard *shard)
         free(shard->entries[i].name);
     if (shard->stream)
         archive_read_free(shard->stream->archive);
+    if (shard->unpacked)
+        fclose(shard->unpacked);
     free(shard->stream);
     free(shard->entries);
     free(shard->path);
     *shard = (struct shard){0};
+}
+
+/* ------------------------------------------------------------ unpacking */
+
+static FILE *nameless_file(const char *folder, struct dino_error *err)
+{
+    char *path = dn_path_join(folder, "dino-shard-XXXXXX", err);
+    int fd = path ? mkostemp(path, O_CLOEXEC) : -1;
+    FILE *file = fd >= 0 ? fdopen(fd, "w+b") : NULL;
+
+    if (fd >= 0)
+        unlink(path);
+    if (path && !file) {
+        dn_fail_errno(err, "%s", folder);
+        if (fd >= 0)
+            close(fd);
+    }
+    free(path);
+    return file;
+}
+
+/* The entry whose header was read last, to the end of the file. */
+static bool copy_entry(struct shard *shard, struct archive *a, struct shard_entry *entry,
+                       uint64_t *end, struct dino_error *err)
+{
+    const void *bytes;
+    uint64_t done = 0;
+    size_t size;
+    la_int64_t at;
+    int status;
+
+    while ((status = archive_read_data_block(a, &bytes, &size, &at)) == ARCHIVE_OK) {
+        if (fwrite(bytes, 1, size, shard->unpacked) != size)
+            return dn_fail_errno(err, "%s: unpacking", shard->path);
+        done += size;
+    }
+    if (status != ARCHIVE_EOF)
+        return fail_archive(a, shard->path, err);
+    if (done != entry->size)
+        return dn_fail(err, DINO_EFORMAT, "%s: '%s' ends after %llu of %llu bytes", shard->path,
+                       entry->name, (unsigned long long)done, (unsigned long long)entry->size);
+    entry->offset = *end;
+    *end += done;
+    return true;
+}
+
+bool dn_shard_unpack(struct shard *shard, const char *folder, struct dino_error *err)
+{
+    struct archive_entry *header;
+    uint64_t end = 0;
+    bool ok = true;
+
+    if (shard->plain)
+        return true;
+    shard->unpacked = nameless_file(folder, err);
+    struct archive *a = shard->unpacked ? open_archive(shard->path, err) : NULL;
+    if (!a)
+        return false;
+    for (size_t i = 0; ok && i < shard->count; i++) {
+        int status = next_entry(a, shard->path, &header, err);
+        ok = status == 1 && copy_entry(shard, a, &shard->entries[i], &end, err);
+        if (status == 0)
+            dn_fail(err, DINO_EFORMAT, "%s: is shorter than when it was opened", shard->path);
+    }
+    if (ok && fflush(shard->unpacked) != 0)
+        ok = dn_fail_errno(err, "%s: unpacking", shard->path);
+    archive_read_free(a);
+    shard->plain = ok;
+    return ok;
 }
 
 /* ------------------------------------------------------------ reading */
@@ -213,7 +284,8 @@ void dn_shard_release(struct shard *shard)
 static bool read_plain(const struct shard *shard, const struct shard_entry *entry,
                        uint8_t *bytes, struct dino_error *err)
 {
-    int fd = open(shard->path, O_RDONLY | O_CLOEXEC);
+    int fd =
+        shard->unpacked ? fileno(shard->unpacked) : open(shard->path, O_RDONLY | O_CLOEXEC);
     uint64_t done = 0;
     bool ok = true;
 
@@ -230,7 +302,8 @@ static bool read_plain(const struct shard *shard, const struct shard_entry *entr
         else if (got > 0)
             done += (uint64_t)got;
     }
-    close(fd);
+    if (!shard->unpacked)
+        close(fd);
     return ok;
 }
 

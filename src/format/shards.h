@@ -14,10 +14,11 @@ struct shard_entry {
 /* Regular files only, in the order of the archive; sparse ones are refused. */
 struct shard {
     char *path;
-    bool plain; /* uncompressed: members are read by offset */
+    bool plain; /* members are read by offset: uncompressed, or unpacked */
     struct shard_entry *entries;
     size_t count, room;
     struct shard_stream *stream; /* of a compressed shard: how far reading has come */
+    FILE *unpacked;              /* its members, in a file without a name */
 };
 
 bool dn_shard_is(const char *path); /* by content: tar, tar.gz, tar.zst */
@@ -30,6 +31,9 @@ bool dn_shard_open(struct shard *shard, const char *path, struct dino_error *err
  */
 bool dn_shard_read(const struct shard *shard, size_t index, uint8_t **data, size_t *size,
                    struct dino_error *err);
+/* Make a compressed shard plain: its members go into a file in `folder` that has no name and
+ * ends with the process. A plain one stays as it is. Before any reading. */
+bool dn_shard_unpack(struct shard *shard, const char *folder, struct dino_error *err);
 void dn_shard_release(struct shard *shard);
 
 #endif

@@ -350,6 +350,22 @@ bool dn_source_in_order(const struct dino_source *source, int64_t index)
     return rows && !rows->shard.plain;
 }
 
+bool dn_source_unpack(struct dino_source *source, struct dino_error *err)
+{
+    const char *folder = getenv("TMPDIR");
+
+    for (size_t i = 0; i < source->shard_count; i++) {
+        struct shard_rows *rows = &source->shards[i];
+        if (!dn_shard_unpack(&rows->shard, folder && *folder ? folder : "/var/tmp", err))
+            return false;
+        if (rows->stream)
+            pthread_mutex_destroy(rows->stream);
+        free(rows->stream);
+        rows->stream = NULL;
+    }
+    return true;
+}
+
 bool dn_source_read(const struct dino_source *source, int64_t index, uint8_t **data,
                     size_t *size, struct dino_error *err)
 {

@@ -9,6 +9,11 @@
 bool dn_source_read(const struct dino_source *source, int64_t index, uint8_t **data,
                     size_t *size, struct dino_error *err);
 
+/* Make compressed shards as quick to read in any order as plain ones, with as many bytes in
+ * $TMPDIR
+ * (/var/tmp) as they have unpacked. Before any reading. */
+bool dn_source_unpack(struct dino_source *source, struct dino_error *err);
+
 /* Does this picture lie in a compressed shard, which can only be streamed? */
 bool dn_source_in_order(const struct dino_source *source, int64_t index);
 

@@ -8,19 +8,6 @@
 
 enum { MOST_ATTEMPTS = 100 };
 
-static bool check_random_access(const struct dino_source *source, struct dino_error *err)
-{
-    int64_t count = dino_source_count(source);
-
-    for (int64_t i = 0; i < count; i++)
-        if (dn_source_in_order(source, i))
-            return dn_fail(err, DINO_EUNSUPPORTED,
-                           "%s lies in a compressed shard, which cannot be read in random "
-                           "order: unpack it to a plain .tar",
-                           dino_source_name(source, i));
-    return true;
-}
-
 bool dn_dataset_open(struct dataset *dataset, const char *const *paths, int count,
                      uint64_t seed, struct dino_error *err)
 {
@@ -28,7 +15,7 @@ bool dn_dataset_open(struct dataset *dataset, const char *const *paths, int coun
 
     if (!source)
         return false;
-    if (!check_random_access(source, err)) {
+    if (!dn_source_unpack(source, err)) {
         dino_source_close(source);
         return false;
     }

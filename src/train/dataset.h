@@ -34,8 +34,8 @@ struct misses {
     size_t count, room;
 };
 
-/* Folders, lists and plain tar shards, as dino_source_open takes them. Compressed shards are
- * refused: they can only be read in order. */
+/* Folders, lists and tar shards, as dino_source_open takes them. Compressed shards are unpacked
+ * first: pictures are wanted in random order. */
 bool dn_dataset_open(struct dataset *dataset, const char *const *paths, int count,
                      uint64_t seed, struct dino_error *err);
 void dn_dataset_close(struct dataset *dataset);

@@ -12,7 +12,7 @@
 #include "base/alloc.h"
 #include "base/cpu_features.h"
 
-enum { MOST_THREADS = 256, MOST_AHEAD = 64, AHEAD = 2 };
+enum { MOST_THREADS = 256, MOST_AHEAD = 64, AHEAD = 2, MANY_MISSES = 100 };
 
 /* One batch in the making. Pictures' misses and errors are kept apart, so that what is
  * reported does not depend on which thread was first. */
@@ -30,8 +30,10 @@ struct loader {
     struct batch_part part;
     dino_skip_fn skipped_one;
     void *context;
-    int64_t skipped;
-    bool failed;
+    uint8_t *told;        /* a bit a picture: unreadable, and said so */
+    int64_t skipped;      /* bits that are set */
+    int64_t made, missed; /* pictures of batches handed out, and reads that failed */
+    struct dino_error failure;
 
     pthread_mutex_t lock;
     pthread_cond_t room; /* a slot was given back */
@@ -165,20 +167,27 @@ struct loader *dn_loader_open(const struct dataset *dataset, const struct train_
     l->slot_count = (ahead < MOST_AHEAD ? ahead : MOST_AHEAD) + 1;
     l->held = l->claim = options->first_step;
     dn_augment_init(&l->augment, config);
+    l->told = dn_calloc((size_t)dataset->count / 8 + 1, 1, "a list of pictures", err);
     pthread_mutex_init(&l->lock, NULL);
     pthread_cond_init(&l->room, NULL);
     pthread_cond_init(&l->done, NULL);
-    if (make_slots(l, err) &&
+    if (l->told && make_slots(l, err) &&
         start_threads(l, threads < MOST_THREADS ? threads : MOST_THREADS, err))
         return l;
     dn_loader_close(l);
     return NULL;
 }
 
+/* Each picture is told of once, in however many passes it comes. */
 static void report_misses(struct loader *l, const struct misses *misses)
 {
+    l->missed += (int64_t)misses->count;
     for (size_t i = 0; i < misses->count; i++) {
         const struct miss *miss = &misses->items[i];
+        uint8_t *told = &l->told[miss->picture / 8], bit = (uint8_t)(1U << miss->picture % 8);
+        if (*told & bit)
+            continue;
+        *told |= bit;
         l->skipped++;
         if (l->skipped_one)
             l->skipped_one(l->context, dino_source_name(l->dataset->source, miss->picture),
@@ -186,23 +195,38 @@ static void report_misses(struct loader *l, const struct misses *misses)
     }
 }
 
-/* The first picture's error stands for all. */
+/* The first picture's error stands for all. Who trains on less than half of what was given
+ * should know. */
 static bool report(struct loader *l, struct slot *slot, struct dino_error *err)
 {
+    struct dino_error last = {0};
+
     for (int i = 0; i < l->part.count; i++) {
-        report_misses(l, &slot->misses[i]);
-        slot->misses[i].count = 0;
+        struct misses *misses = &slot->misses[i];
+        report_misses(l, misses);
+        if (misses->count)
+            last = misses->items[misses->count - 1].why;
+        misses->count = 0;
     }
+    l->made += l->part.count;
     for (int i = 0; i < l->part.count; i++)
         if (slot->errors[i].code != DINO_OK)
             return dn_fail(err, slot->errors[i].code, "%s", slot->errors[i].message);
+    if (last.code != DINO_OK && l->missed >= MANY_MISSES && l->missed > l->made)
+        return dn_fail(err, last.code,
+                       "most pictures cannot be read, %lld of %lld tries, the last: %s",
+                       (long long)l->missed, (long long)(l->missed + l->made), last.message);
     return true;
 }
 
 const struct batch *dn_loader_next(struct loader *l, struct dino_error *err)
 {
+    if (l->failure.code != DINO_OK) {
+        *err = l->failure;
+        return NULL;
+    }
     pthread_mutex_lock(&l->lock);
-    if (l->in_use && !l->failed) {
+    if (l->in_use) {
         l->held++;
         l->in_use = false;
         pthread_cond_broadcast(&l->room);
@@ -212,9 +236,9 @@ const struct batch *dn_loader_next(struct loader *l, struct dino_error *err)
         pthread_cond_wait(&l->done, &l->lock);
     l->in_use = true;
     pthread_mutex_unlock(&l->lock);
-    if (report(l, slot, err))
+    if (report(l, slot, &l->failure))
         return &slot->batch;
-    l->failed = true;
+    *err = l->failure;
     return NULL;
 }
 
@@ -242,6 +266,7 @@ void dn_loader_close(struct loader *l)
         dn_batch_release(&slot->batch);
     }
     free(l->slots);
+    free(l->told);
     pthread_mutex_destroy(&l->lock);
     pthread_cond_destroy(&l->room);
     pthread_cond_destroy(&l->done);

@@ -15,7 +15,7 @@ struct loader_options {
     int ahead;              /* batches made ahead of the one in use; 0: 2 */
     struct batch_part part; /* all zero: all of config's batch */
     int64_t first_step;
-    dino_skip_fn skipped; /* for each unreadable picture, from dn_loader_next, in order */
+    dino_skip_fn skipped; /* once for each unreadable picture, from dn_loader_next, in order */
     void *context;
 };
 
@@ -23,10 +23,11 @@ struct loader_options {
 struct loader *dn_loader_open(const struct dataset *dataset, const struct train_config *config,
                               const struct loader_options *options, struct dino_error *err);
 
-/* The next step's; valid until the next call. NULL at an error, which stays. */
+/* The next step's; valid until the next call. NULL at an error, which stays; that most pictures
+ * cannot be read is one. */
 const struct batch *dn_loader_next(struct loader *loader, struct dino_error *err);
 
-/* Unreadable pictures so far, of the batches handed out. */
+/* Different unreadable pictures so far, of the batches handed out. */
 int64_t dn_loader_skipped(const struct loader *loader);
 
 void dn_loader_close(struct loader *loader);

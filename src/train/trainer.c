@@ -60,6 +60,7 @@ static bool gradient(struct trainer *t, struct made *m, struct dino_error *err)
     if (!batch)
         return false;
     m->data_seconds = dn_trainer_seconds() - before;
+    t->waited += m->data_seconds;
     normalise(t, batch->global, 2 * c->train.batch_size, batch->global_size, t->global);
     if (batch->local)
         normalise(t, batch->local, batch->locals * c->train.batch_size, batch->local_size,
@@ -209,6 +210,7 @@ static bool go_on(const struct trainer *t, const struct made *m)
         .skipped = dn_loader_skipped(t->loader),
         .batch = t->config.train.batch_size,
         .seconds = seconds,
+        .waited = t->waited,
         .lr = m->rates.lr,
         .loss = m->losses.total,
         .dino = m->losses.dino_local + m->losses.dino_global,

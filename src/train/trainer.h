@@ -43,7 +43,7 @@ struct trainer {
     struct run_state state;
     int bad_signs; /* in a row */
     double knn;    /* the last, or -1 */
-    double began, saved_at;
+    double began, saved_at, waited;
     int64_t first_step, saved_step;
 };
 

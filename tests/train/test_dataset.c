@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/rng.h"
 #include "train/dataset.h"
 #include "train/testing_pictures.h"
 
@@ -109,35 +110,73 @@ static void shell(const char *format, const char *folder)
     CHECK(system(command) == 0);
 }
 
-TEST(lists_and_plain_shards_are_read_and_compressed_ones_refused)
+/* All pictures of one pass, in its order, as a sum. */
+static uint64_t sum_of_pass(const struct dataset *dataset)
 {
+    uint64_t sum = 0;
+
+    for (int64_t i = 0; i < dataset->count; i++) {
+        struct misses misses = {0};
+        struct dino_image image = {0};
+        struct dino_error err = {0};
+        CHECK_OK(dn_dataset_read(dataset, (struct sample){0, i}, &image, &misses, &err), err);
+        CHECK(misses.count == 0);
+        for (int k = 0; k < image.width * image.height * 3; k++)
+            sum = dn_splitmix64(sum ^ image.pixels[k]);
+        dino_image_release(&image);
+    }
+    return sum;
+}
+
+TEST(lists_and_shards_are_read_the_same_compressed_or_not)
+{
+    static const char *const endings[] = {"tar", "tar.gz", "tar.zst"};
     struct dataset dataset;
     struct dino_error err = {0};
     const char *folder = draw_pictures("kinds", 6, 0);
     char tar[400], list[400];
+    uint64_t sums[3] = {0};
     FILE *file;
 
     shell("tar -cf %s.tar -C %s sub 00.png 02.png", folder);
     shell("gzip -k %s.tar", folder);
+    bool zst = system("command -v zstd >/dev/null") == 0;
+    if (zst)
+        shell("zstd -q %s.tar", folder);
+    else
+        print_message("no zstd here: .tar.zst was not tried\n");
     snprintf(list, sizeof list, "%s.txt", folder);
     CHECK((file = fopen(list, "w")));
     fprintf(file, "%s/04.png\n%s/sub/01.png\n", folder, folder);
     fclose(file);
     snprintf(list, sizeof list, "@%s.txt", folder);
-    snprintf(tar, sizeof tar, "%s.tar", folder);
-    const char *paths[] = {list, tar};
-    CHECK_OK(dn_dataset_open(&dataset, paths, 2, 0, &err), err);
-    CHECK(dataset.count == 7);
-    for (int i = 0; i < 7; i++) {
-        struct misses misses = {0};
-        struct dino_image image = {0};
-        CHECK_OK(dn_dataset_read(&dataset, (struct sample){0, i}, &image, &misses, &err), err);
-        CHECK(misses.count == 0);
-        dino_image_release(&image);
+    for (int i = 0; i < 2 + zst; i++) {
+        snprintf(tar, sizeof tar, "%s.%s", folder, endings[i]);
+        const char *paths[] = {list, tar};
+        CHECK_OK(dn_dataset_open(&dataset, paths, 2, 0, &err), err);
+        CHECK(dataset.count == 7);
+        sums[i] = sum_of_pass(&dataset);
+        CHECK(sums[i] == sums[0]);
+        dn_dataset_close(&dataset);
     }
-    dn_dataset_close(&dataset);
+}
+
+TEST(a_shard_that_cannot_be_unpacked_is_said_and_nothing_is_left)
+{
+    struct dataset dataset;
+    struct dino_error err = {0};
+    const char *folder = draw_pictures("packed", 3, 0);
+    char tar[400];
+    const char *path = tar;
+
+    shell("tar -czf %s.tar.gz -C %s 00.png 02.png", folder);
     snprintf(tar, sizeof tar, "%s.tar.gz", folder);
-    paths[0] = tar;
-    CHECK(!dn_dataset_open(&dataset, paths, 1, 0, &err));
-    CHECK(strstr(err.message, "compressed shard"));
+    CHECK(setenv("TMPDIR", "/nowhere/at/all", 1) == 0);
+    CHECK(!dn_dataset_open(&dataset, &path, 1, 0, &err));
+    CHECK(strstr(err.message, "/nowhere/at/all"));
+    CHECK(setenv("TMPDIR", testing_scratch(), 1) == 0);
+    CHECK_OK(dn_dataset_open(&dataset, &path, 1, 0, &err), err);
+    dn_dataset_close(&dataset);
+    CHECK(unsetenv("TMPDIR") == 0);
+    shell("! ls %s/../dino-shard-* 2>/dev/null", folder);
 }
