@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/error.h"
@@ -15,7 +14,7 @@
 
 const struct option dn_model_options[] = {
     {"model", 'm', OPTION_TEXT, PLACE(model), "MODEL",
-     "file, folder, or a name that dino get knows"},
+     "file, folder, or a name of dino get; else what ships with dino"},
     {"arch", 0, OPTION_TEXT, PLACE(arch), "NAME",
      "instead: vits14, vitb14_reg, ... with formula weights"},
     {"compute", 0, OPTION_CHOICE, PLACE(compute), "f32|bf16|int8|auto",
@@ -52,6 +51,13 @@ enum dino_dtype dn_compute_dtype(int choice)
     return dtypes[choice];
 }
 
+static char *shipped_model(struct dino_error *err)
+{
+    char path[4096];
+
+    return dino_shipped_model(path, sizeof path, err) ? dn_strdup(path, err) : NULL;
+}
+
 char *dn_model_resolve(const char *name, struct dino_error *err)
 {
     struct hub_file file;
@@ -62,6 +68,8 @@ char *dn_model_resolve(const char *name, struct dino_error *err)
     }
     if (dn_exists(name))
         return dn_strdup(name, err);
+    if (strcmp(name, DINO_SHIPPED_MODEL) == 0)
+        return shipped_model(err);
     if (!dn_hub_find(name, &file)) {
         if (errno != ENOENT)
             dn_fail_errno(err, "%s", name);
@@ -78,41 +86,25 @@ char *dn_model_resolve(const char *name, struct dino_error *err)
     return path;
 }
 
-/* The model that comes with the program: installed (the build says where), or in the tree it
- * was built in. */
-static char *built_in_model(void)
+/* The name that was given; NULL: none. */
+static const char *given_name(const struct model_settings *settings)
 {
-    static const char *const beside[] = {"models/default", "../models/default",
-                                         "../share/dino/models/default"};
-    static const char *const endings[] = {".safetensors", ".pth", ""};
-    char program[4096] = "";
-    ssize_t size = readlink("/proc/self/exe", program, sizeof program - 1);
+    const char *variable = getenv("DINO_MODEL");
 
-    if (size > 0)
-        *(strrchr(program, '/') ? strrchr(program, '/') : program) = 0;
-    for (int i = -1; i < (int)(sizeof beside / sizeof *beside); i++)
-        for (size_t j = 0; j < sizeof endings / sizeof *endings; j++) {
-            struct str path = {0};
-            dn_str_addf(&path, "%s/%s%s", i < 0 ? DINO_DATADIR : program,
-                        i < 0 ? "models/default" : beside[i], endings[j]);
-            if (!path.failed && dn_exists(path.text))
-                return path.text;
-            dn_str_release(&path);
-        }
-    return NULL;
+    if (settings->model)
+        return settings->model;
+    return variable && *variable ? variable : NULL;
 }
 
 char *dn_model_path(const struct model_settings *settings, struct dino_error *err)
 {
-    const char *name = settings->model, *variable = getenv("DINO_MODEL");
+    const char *name = given_name(settings);
 
     if (settings->arch)
         return NULL;
-    if (!name && variable && *variable)
-        name = variable;
     if (name)
         return dn_model_resolve(name, err);
-    char *path = built_in_model();
+    char *path = shipped_model(NULL);
     if (!path)
         dn_fail(err, DINO_EARG, "no model given: dino get vits14, or --model FILE");
     return path;
@@ -145,6 +137,9 @@ struct dino_model *dn_model_choose(const struct model_settings *settings, struct
         model = dino_model_formula(settings->arch, &options, err);
     } else {
         path = dn_model_path(settings, err);
+        if (path && !given_name(settings))
+            dn_note(report, "with the model that ships with dino, %s (--model takes others)",
+                    DINO_SHIPPED_MODEL);
         model = path ? dino_model_open(path, &options, err) : NULL;
     }
     if (model && dino_model_info(model)->bad_values > 0)

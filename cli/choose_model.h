@@ -1,6 +1,6 @@
 /*
  * Which model: the options that commands share, and how a name becomes a file.
- * --arch, else --model, else $DINO_MODEL, else the model that ships with the program.
+ * --arch, else --model, else $DINO_MODEL, else dino_shipped_model.
  */
 #ifndef CLI_CHOOSE_MODEL_H
 #define CLI_CHOOSE_MODEL_H

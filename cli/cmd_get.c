@@ -39,8 +39,11 @@ static int list_names(struct call *call)
 {
     struct dino_error err = {0};
     struct hub_file file;
-    char name[64];
+    char name[64], path_of_shipped[4096];
 
+    bool shipped = dino_shipped_model(path_of_shipped, sizeof path_of_shipped, NULL);
+    dn_print(call->report, "%c %-24s %s\n", shipped ? '*' : ' ', DINO_SHIPPED_MODEL,
+             "backbone ViT-T/14 with registers, ships with dino");
     for (int i = 0; dn_hub_name(i, name); i++) {
         dn_hub_find(name, &file);
         char *path = dn_cache_path(&file, &err);
@@ -87,6 +90,19 @@ static bool is_checkpoint(const char *path, struct dino_error *err)
     return true;
 }
 
+/* There is nothing to download. */
+static bool have_shipped(struct call *call, struct dino_error *err)
+{
+    char folder[4096];
+
+    if (!dino_shipped_model(folder, sizeof folder, err))
+        return false;
+    char *path = dn_path_join(folder, "model.safetensors", err);
+    bool ok = path && print_sum(call, path, err);
+    free(path);
+    return ok;
+}
+
 static bool get_one(struct call *call, const char *name, struct dino_error *err)
 {
     const struct settings *settings = call->settings;
@@ -94,6 +110,8 @@ static bool get_one(struct call *call, const char *name, struct dino_error *err)
     struct str url = {0};
     bool ok = false;
 
+    if (strcmp(name, DINO_SHIPPED_MODEL) == 0)
+        return have_shipped(call, err);
     dn_hub_find(name, &file);
     size_t size = strlen(settings->base_url);
     while (size && settings->base_url[size - 1] == '/')
@@ -149,7 +167,7 @@ static int run(struct call *call)
         return dn_misuse(call, "--base-url %s: wanted http:// or https://", settings->base_url);
     for (int i = 0; i < call->count; i++) {
         const char *name = call->items[i];
-        if (dn_hub_find(name, &file))
+        if (strcmp(name, DINO_SHIPPED_MODEL) == 0 || dn_hub_find(name, &file))
             continue;
         if (near_name(name, near))
             return dn_misuse(call, "no file is called %s; did you mean %s?", name, near);

@@ -19,7 +19,7 @@ set(DINO_LIBRARIES OpenMP::OpenMP_C Threads::Threads JPEG::JPEG PNG::PNG ZLIB::Z
     PkgConfig::WEBP PkgConfig::JANSSON PkgConfig::MINIZIP PkgConfig::ARCHIVE PkgConfig::YAML DNNL::dnnl
     ${LAPACKE_LIBRARY} ${BLAS_LIBRARY} ${CMAKE_DL_LIBS} m)
 set(DINO_LINK_FLAGS ${OpenMP_C_FLAGS} -pthread -ljpeg -lpng -lwebpdemux -lwebp -ljansson -lminizip
-    -lz -larchive -lyaml -ldnnl -llapacke -lopenblas -lm)
+    -lz -larchive -lyaml -ldnnl -llapacke -lopenblas -ldl -lm)
 # A oneDNN outside the system's folders is named by its folder.
 get_target_property(dnnl_configurations DNNL::dnnl IMPORTED_CONFIGURATIONS)
 list(GET dnnl_configurations 0 dnnl_configuration)

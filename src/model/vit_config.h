@@ -23,7 +23,7 @@ struct vit_config {
  * "vits14_offset0" and the like: the same with the Hugging Face position convention. */
 bool dn_vit_config_named(struct vit_config *config, const char *arch, struct dino_error *err);
 
-/* "vits14", "vitg14_reg"... where the shape is an official one, else "custom". */
+/* "vits14", "vitg14_reg"... where the shape is one of those, else "custom". */
 const char *dn_vit_config_name(const struct vit_config *config);
 
 /* Is everything positive, divisible and small enough to multiply? `name` is for the message. */

@@ -17,6 +17,19 @@ done
 
 "$prefix/bin/dino" version | grep -qF "$version" || { echo "the program has another version"; exit 1; }
 
+# The model: the one that was installed, in whatever folder.
+shipped=share/dino/models/vitt14_reg
+if [ ! -e "$SOURCE_DIR/models/vitt14_reg" ]; then
+    echo "this tree has no models/vitt14_reg: a stand-in is put where it would be installed"
+    mkdir -p "$prefix/$shipped"
+    cp "$SOURCE_DIR"/tests/data/tiny_cls_hf/* "$prefix/$shipped"
+fi
+"$prefix/bin/dino" doctor | grep -q "^model  *$prefix/$shipped$" || { echo "the installed model is not used"; exit 1; }
+mkdir "$work/moved"
+cp -r "$prefix/bin" "$prefix/share" "$work/moved"
+"$work/moved/bin/dino" doctor | grep -q "^model  *$work/moved/$shipped$" || { echo "moved, it is not found"; exit 1; }
+export SHIPPED="$prefix/$shipped"
+
 # The .pc file knows the prefix of the configure step; a moved tree is told by pkg-config.
 sed "s|^prefix=.*|prefix=$prefix|; s|^libdir=.*|libdir=$lib|; s|^includedir=.*|includedir=$prefix/include|" \
     "$lib/pkgconfig/dino.pc" >"$work/dino.pc"
@@ -26,13 +39,20 @@ export PKG_CONFIG_PATH="$work"
 cat >"$work/user.c" <<'END'
 #include <dino.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 int main(void)
 {
     enum dino_dtype dtype;
+    struct dino_error err = {0};
+    char path[4096];
     if (strcmp(dino_version(), WANTED) != 0 || !dino_dtype_parse("bf16", &dtype))
         return 1;
+    if (!dino_shipped_model(path, sizeof path, &err) || strcmp(path, getenv("SHIPPED")) != 0) {
+        printf("%s%s instead of %s\n", path, err.message, getenv("SHIPPED"));
+        return 1;
+    }
     printf("dino %s, bf16 has %zu bytes\n", dino_version(), dino_dtype_size(dtype));
     return dino_dtype_size(dtype) == 2 ? 0 : 1;
 }
@@ -45,7 +65,8 @@ LD_LIBRARY_PATH=$lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} ldd "$work/shared" | g
 
 $CC $flags "$work/user.c" -o "$work/static" $(pkg-config --cflags dino) "$lib/libdino.a" \
     $(pkg-config --static --libs-only-l --libs-only-other dino | sed 's/-ldino//')
-"$work/static"
+cp "$work/static" "$prefix/bin/static"
+"$prefix/bin/static"
 ldd "$work/static" | grep -q libdino && { echo "the static program wants libdino.so"; exit 1; }
 
 cat >"$work/CMakeLists.txt" <<END
@@ -62,7 +83,8 @@ cmake -S "$work" -B "$work/build" -DCMAKE_PREFIX_PATH="$prefix" -DCMAKE_C_COMPIL
     -DCMAKE_C_FLAGS="${USER_FLAGS:-}" >"$work/log" 2>&1 &&
     cmake --build "$work/build" >>"$work/log" 2>&1 || { cat "$work/log"; exit 1; }
 "$work/build/user_dino"
-"$work/build/user_static"
+cp "$work/build/user_static" "$prefix/bin"
+"$prefix/bin/user_static"
 
 # DESTDIR stages the same tree elsewhere.
 DESTDIR=$work/stage cmake --install "$BUILD_DIR" --prefix /usr >/dev/null
