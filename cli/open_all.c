@@ -10,6 +10,12 @@ const struct option dn_walk_options[] = {
     {0},
 };
 
+/* Ctrl-C need not wait for the end of a pass. */
+static bool go_on(void *report)
+{
+    return !dn_report_stop(report);
+}
+
 bool dn_open_all(struct opened *opened, const struct call *call,
                  const struct model_settings *model, const struct view_settings *view,
                  const char *usual_view, struct dino_error *err)
@@ -31,7 +37,9 @@ bool dn_open_all(struct opened *opened, const struct call *call,
         goto fail;
     if (!dn_view_choose(view, usual_view, opened->model, &opened->view, err))
         goto fail;
-    opened->session = dino_session_new(opened->model, NULL, err);
+    struct dino_session_options options = {
+        .size = sizeof options, .keep_going = go_on, .context = call->report};
+    opened->session = dino_session_new(opened->model, &options, err);
     if (!opened->session)
         goto fail;
     return true;

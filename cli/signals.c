@@ -13,7 +13,7 @@ static void on_signal(int number)
             _exit(1);
         _exit(128 + number);
     }
-    static const char hint[] = "\nstopping after this step; once more stops at once\n";
+    static const char hint[] = "\nstopping soon; once more stops at once\n";
     if (terminal && write(STDERR_FILENO, hint, sizeof hint - 1) < 0)
         _exit(1);
     seen = number;

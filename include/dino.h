@@ -268,9 +268,18 @@ DINO_API bool dino_view_apply(const struct dino_view *view, const struct dino_im
 
 struct dino_session; /* scratch memory for running a model; one thread at a time */
 
+/* Shall it go on? Called on the thread that called dino_run, before every operation of a pass
+ * and many times a second within long ones: it must be quick and may not use the session. */
+typedef bool (*dino_keep_going_fn)(void *context);
+
 struct dino_session_options {
     size_t size;
     int threads; /* 0 = the model's; never more than the model's */
+    /* Once it returns false, dino_run and what is made of it (dino_embed, ...) fail with
+     * DINO_ECANCELLED, within a second on the device "cpu". The session stays usable. NULL:
+     * passes run to their end. */
+    dino_keep_going_fn keep_going;
+    void *context; /* of keep_going */
 };
 
 DINO_API struct dino_session *dino_session_new(const struct dino_model *model,

@@ -61,8 +61,10 @@ void dn_queue_fail(struct queue *q, enum dino_code code, const char *format, ...
     q->error.code = code;
 }
 
-static bool failed(const struct queue *q)
+bool dn_queue_stopped(struct queue *q)
 {
+    if (q->error.code == DINO_OK && q->keep_going && !q->keep_going(q->context))
+        dn_queue_fail(q, DINO_ECANCELLED, "stopped before the end of a pass");
     return q->error.code != DINO_OK;
 }
 
@@ -71,7 +73,7 @@ void dn_linear(struct queue *q, struct op_linear op)
     assert(op.x.rows == op.y.rows && op.x.cols == op.w->cols && op.y.cols == op.w->rows);
     assert(!op.residual.data || dn_mat_same_shape(op.residual, op.y) ||
            (op.residual.rows == 1 && op.residual.cols == op.y.cols));
-    if (!failed(q) && op.y.rows > 0)
+    if (!dn_queue_stopped(q) && op.y.rows > 0)
         q->device->ops->linear(q, &op);
 }
 
@@ -80,7 +82,7 @@ void dn_attend(struct queue *q, struct op_attend op)
     assert(op.qkv.rows == op.y.rows && op.qkv.cols == 3 * op.y.cols);
     assert(op.heads > 0 && op.y.cols % op.heads == 0);
     assert(op.starts[0] == 0 && op.starts[op.sequences] == op.y.rows);
-    if (!failed(q) && op.y.rows > 0)
+    if (!dn_queue_stopped(q) && op.y.rows > 0)
         q->device->ops->attend(q, &op);
 }
 
@@ -88,28 +90,28 @@ void dn_attention_map(struct queue *q, struct op_attention_map op)
 {
     assert(op.y.rows == op.heads * op.qkv.rows && op.y.cols == op.qkv.rows);
     assert(op.qkv.cols % (3 * op.heads) == 0);
-    if (!failed(q))
+    if (!dn_queue_stopped(q))
         q->device->ops->attention_map(q, &op);
 }
 
 void dn_layernorm(struct queue *q, struct op_layernorm op)
 {
     assert(dn_mat_same_shape(op.y, op.x));
-    if (!failed(q))
+    if (!dn_queue_stopped(q))
         q->device->ops->layernorm(q, &op);
 }
 
 void dn_swiglu(struct queue *q, struct op_swiglu op)
 {
     assert(op.x.rows == op.y.rows && op.x.cols == 2 * op.y.cols);
-    if (!failed(q))
+    if (!dn_queue_stopped(q))
         q->device->ops->swiglu(q, &op);
 }
 
 void dn_gelu(struct queue *q, struct op_gelu op)
 {
     assert(dn_mat_same_shape(op.y, op.x));
-    if (!failed(q))
+    if (!dn_queue_stopped(q))
         q->device->ops->gelu(q, &op);
 }
 
@@ -119,21 +121,21 @@ void dn_put_rows(struct queue *q, struct op_put_rows op)
     assert(op.from || op.x.rows == op.count || op.x.rows == 1);
     assert(!op.add.data ||
            (op.add.cols == op.y.cols && (op.add.rows == op.count || op.add.rows == 1)));
-    if (!failed(q) && op.count > 0)
+    if (!dn_queue_stopped(q) && op.count > 0)
         q->device->ops->put_rows(q, &op);
 }
 
 void dn_copy(struct queue *q, struct op_copy op)
 {
     assert(dn_mat_same_shape(op.y, op.x));
-    if (!failed(q))
+    if (!dn_queue_stopped(q))
         q->device->ops->copy(q, &op);
 }
 
 void dn_mean_rows(struct queue *q, struct op_mean_rows op)
 {
     assert(op.y.rows == op.sequences && op.y.cols == op.x.cols);
-    if (!failed(q))
+    if (!dn_queue_stopped(q))
         q->device->ops->mean_rows(q, &op);
 }
 
@@ -142,6 +144,6 @@ void dn_patchify(struct queue *q, struct op_patchify op)
     assert(op.y.rows == (op.height / op.patch) * (op.width / op.patch));
     assert(op.y.cols == op.channels * op.patch * op.patch);
     assert(op.planes || (op.pixels && op.channels == 3));
-    if (!failed(q))
+    if (!dn_queue_stopped(q))
         q->device->ops->patchify(q, &op);
 }

@@ -42,6 +42,10 @@ struct queue {
     const struct device *device;
     int threads;
     struct dino_error error; /* the first failure; code 0 while all is well */
+    /* Asked before each operation, and within long ones, by the thread that runs the queue;
+     * false stops it. NULL: never. */
+    bool (*keep_going)(void *context);
+    void *context;
 };
 
 struct device_ops {
@@ -96,6 +100,9 @@ struct queue *dn_queue_new(const struct device *d, int threads, struct dino_erro
 void dn_queue_free(struct queue *q);
 /* Wait for everything; false and the first error if any operation failed (and forget it). */
 bool dn_queue_finish(struct queue *q, struct dino_error *err);
+
+/* Has an operation failed, or does keep_going say no? That too is a failure from then on. */
+bool dn_queue_stopped(struct queue *q);
 
 /* For implementations: remember the first failure. */
 __attribute__((format(printf, 3, 4))) void dn_queue_fail(struct queue *q, enum dino_code code,

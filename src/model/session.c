@@ -32,15 +32,25 @@ struct dino_session *dino_session_new(const struct dino_model *model,
                                       const struct dino_session_options *options,
                                       struct dino_error *err)
 {
-    struct dino_session *s = dn_calloc(1, sizeof *s, "a session", err);
+    static const struct dino_session_options defaults;
 
+    options = options ? options : &defaults;
+    if (options->size && options->size != sizeof *options) {
+        dn_fail(err, DINO_EARG, "dino_session_options of %zu bytes, this library has %zu",
+                options->size, sizeof *options);
+        return NULL;
+    }
+    struct dino_session *s = dn_calloc(1, sizeof *s, "a session", err);
     if (!s)
         return NULL;
     s->model = model;
     dn_arena_init(&s->arena);
-    s->queue = dn_queue_new(model->device, options ? options->threads : 0, err);
-    if (s->queue)
+    s->queue = dn_queue_new(model->device, options->threads, err);
+    if (s->queue) {
+        s->queue->keep_going = options->keep_going;
+        s->queue->context = options->context;
         return s;
+    }
     dino_session_free(s);
     return NULL;
 }

@@ -375,3 +375,43 @@ TEST(the_same_run_gives_the_same_bits)
     }
     dino_model_free(m);
 }
+
+/* Goes on `left` times. */
+static bool count_down(void *context)
+{
+    int *left = context;
+
+    return --*left >= 0;
+}
+
+TEST(a_run_can_be_stopped_anywhere_and_the_session_goes_on)
+{
+    static float planes[3 * 56 * 70], whole[(1 + 2 + 20) * 64];
+    struct dino_error err = {0};
+    int left = 1 << 20, asked;
+    struct dino_session_options options = {
+        .size = sizeof options, .keep_going = count_down, .context = &left};
+    struct dino_model *m = dino_model_open(write_checkpoint(&small, sound), NULL, &err);
+    struct dino_session *s = dino_session_new(m, &options, &err);
+    struct dino_input input = {.planes = planes, .height = 56, .width = 70};
+
+    CHECK_OK(s, err);
+    for (size_t i = 0; i < sizeof planes / sizeof *planes; i++)
+        planes[i] = sinf((float)i);
+    CHECK_OK(dino_run(s, &input, 1, NULL, &err), err);
+    memcpy(whole, dino_result(s, 0)->layer[0], sizeof whole);
+    asked = (1 << 20) - left;
+    CHECK(asked > 20); /* 2 blocks of 7 operations, at least */
+    for (int stop = 0; stop < asked / 2; stop++) {
+        left = stop;
+        CHECK(!dino_run(s, &input, 1, NULL, &err) && err.code == DINO_ECANCELLED);
+        CHECK(!dino_result(s, 0));
+    }
+    left = 1 << 20;
+    CHECK_OK(dino_run(s, &input, 1, NULL, &err), err);
+    CHECK(memcmp(whole, dino_result(s, 0)->layer[0], sizeof whole) == 0);
+    dino_session_free(s);
+    options.size = 8;
+    CHECK(!dino_session_new(m, &options, &err) && err.code == DINO_EARG);
+    dino_model_free(m);
+}

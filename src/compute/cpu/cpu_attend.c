@@ -20,6 +20,7 @@ static const struct attend_kernels *choose(enum dn_isa isa)
  */
 struct plan {
     const struct attend_kernels *kernels;
+    struct queue *queue;
     const struct op_attend *op; /* NULL for a map */
     struct op_attention_map map;
     struct mat qkv;
@@ -33,13 +34,15 @@ struct plan {
 };
 
 /* Queries of a task: the least time that all tasks take, where packing a head costs about as
- * much as 12 queries and an uneven end something besides. */
+ * much as 12 queries and an uneven end something besides; and never more scores than take a
+ * quarter of a second, so that whoever wants to stop need not wait. */
 static int choose_share(const struct plan *p, int sequences, int threads)
 {
-    int best = p->longest;
+    int best = p->longest, from = 1 + (int)((int64_t)p->longest * p->longest >> 28);
     double least = 0;
 
-    for (int parts = 1; parts <= 4 * threads && parts * 16 <= p->longest + 15; parts++) {
+    for (int parts = from; parts < from + 4 * threads && parts * 16 <= p->longest + 15;
+         parts++) {
         int share = dn_blocks_of(p->longest, parts);
         double rounds = dn_blocks_of(parts * sequences * p->heads, threads);
         double cost = (rounds + 0.1) * (share + 12);
@@ -121,13 +124,17 @@ static void attend_tasks(void *argument, int thread)
     struct plan *p = argument;
     struct place at = {.packed = -1, .thread = thread};
 
-    for (int t; (t = dn_tasks_take(&p->tasks, thread)) >= 0;)
+    for (int t; (t = dn_tasks_take(&p->tasks, thread)) >= 0;) {
         run_task(p, t, &at);
+        if (thread == 0 && dn_queue_stopped(p->queue))
+            dn_tasks_stop(&p->tasks);
+    }
 }
 
 void dn_cpu_attend(struct queue *q, const struct op_attend *op)
 {
     struct plan p = {.kernels = choose(dn_cpu_queue(q)->device->features.isa),
+                     .queue = q,
                      .op = op,
                      .qkv = op->qkv,
                      .heads = op->heads,

@@ -12,6 +12,7 @@
  * are handed out as threads come: who does one does not change its result.
  */
 struct plan {
+    struct queue *queue;
     const struct gemm_kernels *kernels;
     const struct op_linear *op;
     const struct gemm_weight *w;
@@ -245,8 +246,11 @@ static void run_tasks(void *argument, int thread)
     char *mine = p->scratch + (size_t)thread * p->bytes;
     struct room room = {mine, -1, (float *)(void *)(mine + p->x_bytes)};
 
-    for (int t; (t = dn_tasks_take(&p->tasks, thread)) >= 0;)
+    for (int t; (t = dn_tasks_take(&p->tasks, thread)) >= 0;) {
         run_task(p, t, &room);
+        if (thread == 0 && dn_queue_stopped(p->queue))
+            dn_tasks_stop(&p->tasks);
+    }
 }
 
 static size_t aligned(size_t bytes)
@@ -278,7 +282,7 @@ void dn_gemm_linear(struct queue *q, const struct gemm_kernels *kernels,
                     const struct op_linear *op)
 {
     const struct gemm_weight *w = (const struct gemm_weight *)op->w;
-    struct plan p = {.kernels = kernels, .op = op, .w = w, .threads = q->threads};
+    struct plan p = {.queue = q, .kernels = kernels, .op = op, .w = w, .threads = q->threads};
 
     p.steps = dn_blocks_of(w->depth, TILE_K);
     p.in_place = readable_in_place(&p);

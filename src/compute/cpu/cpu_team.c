@@ -181,13 +181,21 @@ static int share_start(const struct team_tasks *tasks, int share)
 void dn_tasks_init(struct team_tasks *tasks, int count, int threads)
 {
     tasks->count = count;
+    atomic_init(&tasks->stopped, false);
     tasks->shares = threads < 1 ? 1 : threads < TEAM_SHARES ? threads : TEAM_SHARES;
     for (int i = 0; i < tasks->shares; i++)
         atomic_init(&tasks->share[i].next, share_start(tasks, i));
 }
 
+void dn_tasks_stop(struct team_tasks *tasks)
+{
+    atomic_store_explicit(&tasks->stopped, true, memory_order_relaxed);
+}
+
 int dn_tasks_take(struct team_tasks *tasks, int thread)
 {
+    if (atomic_load_explicit(&tasks->stopped, memory_order_relaxed))
+        return -1;
     for (int i = 0; i < tasks->shares; i++) {
         int share = (thread + i) % tasks->shares, end = share_start(tasks, share + 1);
         if (atomic_load_explicit(&tasks->share[share].next, memory_order_relaxed) >= end)

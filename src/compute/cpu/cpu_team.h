@@ -34,6 +34,7 @@ void dn_team_run(struct team *team, int threads, void (*work)(void *argument, in
 enum { TEAM_SHARES = 64 };
 struct team_tasks {
     int count, shares;
+    atomic_bool stopped;
     struct {
         _Alignas(64) atomic_int next;
     } share[TEAM_SHARES];
@@ -42,6 +43,8 @@ struct team_tasks {
 void dn_tasks_init(struct team_tasks *tasks, int count, int threads);
 /* The next task of this thread, or -1. */
 int dn_tasks_take(struct team_tasks *tasks, int thread);
+/* No more tasks: what was taken is finished, the rest is left undone. */
+void dn_tasks_stop(struct team_tasks *tasks);
 
 /* task(argument, first, last) for ranges of at most `grain` that make up [0, count). */
 void dn_team_ranges(struct team *team, int threads, int count, int grain,
