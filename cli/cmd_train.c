@@ -1,4 +1,5 @@
 /* dino train: teach a vision transformer with pictures alone. */
+#include "choose_model.h"
 #include "command.h"
 
 #include <stdlib.h>
@@ -11,15 +12,19 @@
 #include "signals.h"
 
 struct settings {
-    const char *output, *preset, *config, *knn_train, *knn_val, *device;
+    const char *output, *from, *preset, *config, *knn_train, *knn_val, *device;
     int knn_every, micro, threads, readers, save_every, keep;
-    bool checkpointing, quiet;
+    bool high_res, checkpointing, quiet;
 };
 
 #define PLACE(member) offsetof(struct settings, member)
 
 static const struct option run_rows[] = {
     {"output", 'o', OPTION_TEXT, PLACE(output), "RUN", "the run's folder"},
+    {"from", 0, OPTION_TEXT, PLACE(from), "MODEL",
+     "begin with a run, file, folder, or name that dino get knows"},
+    {"high-res", 0, OPTION_FLAG, PLACE(high_res), NULL,
+     "with --from: a last stage on crops of twice the side"},
     {"preset", 0, OPTION_TEXT, PLACE(preset), "NAME",
      "settings to begin with; unset: by the number of pictures"},
     {"config", 0, OPTION_TEXT, PLACE(config), "FILE", "YAML in the official layout"},
@@ -60,9 +65,16 @@ static const char *conflict(const void *context)
     return s->knn_every && !s->knn_train ? "--knn-every wants --knn-train and --knn-val" : NULL;
 }
 
+static const char *stage_conflict(const void *context)
+{
+    const struct settings *s = context;
+
+    return s->high_res && !s->from ? "--high-res wants --from RUN, or a model" : NULL;
+}
+
 static const struct option_group groups[] = {
-    {"Run", run_rows, 0, conflict},
-    {"Measured on the way", knn_rows, 0},
+    {"Run", run_rows, 0, stage_conflict},
+    {"Measured on the way", knn_rows, 0, conflict},
     {"Machine", machine_rows, 0},
     {0},
 };
@@ -75,6 +87,7 @@ struct work {
     struct dino_train_plan plan;
     bool timed;          /* how long it takes was said */
     bool starved;        /* so was that the network waits for pictures */
+    double first_knn;    /* what it began with; -1: not measured in this call */
     double loss, losses; /* sum and number of this epoch's, as far as this call saw it */
 };
 
@@ -92,6 +105,22 @@ static const char *duration_text(double seconds, char text[32])
     else
         snprintf(text, 32, "%ld days %ld h", minutes / 1440, minutes / 60 % 24);
     return text;
+}
+
+static void say_start(struct report *report, const struct dino_train_plan *plan)
+{
+    struct str line = {0};
+
+    dn_str_addf(&line, "begins with %s", plan->from);
+    if (plan->from_grid != plan->grid)
+        dn_str_addf(&line, ", positions %d x %d resampled to %d x %d", plan->from_grid,
+                    plan->from_grid, plan->grid, plan->grid);
+    dn_str_add(&line, plan->from_heads ? ", and its heads" : "; new heads");
+    if (plan->frozen_epochs > 0)
+        dn_str_addf(&line, ", which learn alone for %lld epochs",
+                    (long long)plan->frozen_epochs);
+    dn_note(report, "%s", dn_str_text(&line));
+    dn_str_release(&line);
 }
 
 static void say_plan(void *context, const struct dino_train_plan *plan)
@@ -118,8 +147,28 @@ static void say_plan(void *context, const struct dino_train_plan *plan)
     if (plan->pictures < plan->batch)
         dn_warn(report, "a step takes %d pictures and there are %s: each is seen several times",
                 plan->batch, dn_count_text(plan->pictures, pictures));
+    if (plan->from)
+        say_start(report, plan);
     if (plan->checkpoint)
         dn_note(report, "goes on from %s", plan->checkpoint);
+}
+
+/* Training that begins with a good network is not to make it worse. */
+static void say_knn(struct work *work, const struct dino_train_step *step)
+{
+    const double most = 2;
+
+    if (step->step == 0) {
+        work->first_knn = step->knn;
+        dn_note(work->report, "k-NN at the start %.2f %%", step->knn);
+        return;
+    }
+    dn_note(work->report, "step %lld: k-NN %.2f %%", (long long)step->step, step->knn);
+    if (step->knn < work->first_knn - most)
+        dn_warn(work->report,
+                "that is %.2f points below the start: lower optim.base_lr or let the heads "
+                "learn alone for longer, optim.freeze_backbone_epochs",
+                work->first_knn - step->knn);
 }
 
 static bool progress(void *context, const struct dino_train_step *step)
@@ -147,7 +196,9 @@ static bool progress(void *context, const struct dino_train_step *step)
                 100 * step->waited / step->seconds);
     }
     if (step->knn >= 0)
-        dn_note(work->report, "step %lld: k-NN %.2f %%", (long long)step->step, step->knn);
+        say_knn(work, step);
+    if (step->step == 0)
+        return true;
     work->loss += step->loss;
     work->losses++;
     if (step->step % work->plan.epoch_length == 0) {
@@ -176,14 +227,20 @@ static void skipped(void *context, const char *name, const struct dino_error *wh
 static int train(struct call *call, const struct settings *s, const char **paths,
                  int path_count, const char **wishes, int wish_count)
 {
-    struct work work = {.report = call->report};
+    struct work work = {.report = call->report, .first_knn = -1};
     struct dino_error err = {0};
     struct dino_train_result result = {0};
+    char *from = NULL;
+
+    if (s->from && !(from = dn_model_resolve(s->from, &err)))
+        return dn_report_error(call->report, &err);
     struct dino_train_options options = {
         .size = sizeof options,
         .pictures = paths,
         .picture_count = path_count,
         .output = s->output,
+        .from = from,
+        .high_res = s->high_res,
         .preset = s->preset,
         .config = s->config,
         .settings = wishes,
@@ -213,6 +270,7 @@ static int train(struct call *call, const struct settings *s, const char **paths
     if (ok)
         dn_note(call->report, "%s/teacher.pth and %s/teacher (Hugging Face) after %lld steps",
                 s->output, s->output, (long long)result.steps);
+    free(from);
     return status;
 }
 

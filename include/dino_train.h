@@ -54,6 +54,10 @@ struct dino_train_plan {
     const char *device;     /* with `threads` threads, in f32 */
     int threads, readers;   /* 0 readers: one a core */
     const char *checkpoint; /* that the run goes on from; NULL: it begins */
+    const char *from;       /* the file whose weights it began with; NULL: random ones */
+    int from_grid, grid;    /* sides of the position grids of that file and of the run */
+    bool from_heads;        /* the heads are the file's, too; else new ones */
+    int64_t frozen_epochs;  /* while which only the heads learn */
 };
 
 struct dino_train_step {
@@ -70,9 +74,15 @@ struct dino_train_options {
     size_t size;
     const char *const *pictures; /* folders, lists and tar shards; labels are not read */
     int picture_count;
-    const char *output;          /* the run's folder */
-    const char *preset;          /* NULL: by the number of pictures, unless config is given */
-    const char *config;          /* a YAML file in the official layout, or NULL */
+    const char *output; /* the run's folder */
+    /* A trained network to begin with: a run's folder (its last checkpoint), or any file or
+     * folder that dino_model_open takes. Sets student.pretrained_weights, takes the network's
+     * shape, crops and, where it has them, heads from there, and gentler schedules; NULL: what
+     * student.pretrained_weights says, which takes the shape and weights alone. */
+    const char *from;
+    bool high_res;      /* with from: crops of twice the side, the run's schedules shortened */
+    const char *preset; /* NULL: by the number of pictures, unless config is given */
+    const char *config; /* a YAML file in the official layout, or NULL */
     const char *const *settings; /* "optim.epochs=50", over preset and file */
     int setting_count;
     const char *knn_train, *knn_val; /* folders with a folder a class, or NULL */

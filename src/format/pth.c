@@ -271,16 +271,20 @@ static bool put_tensor(struct str *s, const struct pth_tensor *tensor, size_t in
     return true;
 }
 
-static bool make_pickle(struct str *s, const struct pth_tensor *tensors, size_t count,
-                        struct dino_error *err)
+static bool make_pickle(struct str *s, const char *key, const struct pth_tensor *tensors,
+                        size_t count, struct dino_error *err)
 {
     dn_str_add(s, "\x80\x02");
+    if (key) {
+        dn_str_add(s, "}");
+        put_text(s, key);
+    }
     put_global(s, "collections", "OrderedDict");
     dn_str_add(s, ")R(");
     for (size_t i = 0; i < count; i++)
         if (!put_tensor(s, &tensors[i], i, err))
             return false;
-    dn_str_add(s, "u.");
+    dn_str_add(s, key ? "us." : "u.");
     return !s->failed || dn_fail_memory(err, s->size, "a pickle");
 }
 
@@ -299,8 +303,8 @@ static bool write_members(struct pth_writer *w, const struct str *pickle,
     return small_member(w, "archive/version", "3\n", 2, err);
 }
 
-bool dn_pth_write(const char *path, const struct pth_tensor *tensors, size_t count,
-                  pth_fill_fn fill, void *context, struct dino_error *err)
+bool dn_pth_write_under(const char *path, const char *key, const struct pth_tensor *tensors,
+                        size_t count, pth_fill_fn fill, void *context, struct dino_error *err)
 {
     struct str pickle = {0};
     struct output out = {0};
@@ -315,7 +319,7 @@ bool dn_pth_write(const char *path, const struct pth_tensor *tensors, size_t cou
         .zerror_file = stream_error,
         .opaque = &w,
     };
-    bool ok = make_pickle(&pickle, tensors, count, err) && dn_output_open(&out, path, err);
+    bool ok = make_pickle(&pickle, key, tensors, count, err) && dn_output_open(&out, path, err);
 
     if (ok) {
         w.zip = zipOpen2_64("", APPEND_STATUS_CREATE, NULL, &functions);
@@ -328,4 +332,10 @@ bool dn_pth_write(const char *path, const struct pth_tensor *tensors, size_t cou
     dn_output_release(&out);
     dn_str_release(&pickle);
     return ok;
+}
+
+bool dn_pth_write(const char *path, const struct pth_tensor *tensors, size_t count,
+                  pth_fill_fn fill, void *context, struct dino_error *err)
+{
+    return dn_pth_write_under(path, NULL, tensors, count, fill, context, err);
 }

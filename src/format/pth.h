@@ -18,5 +18,8 @@ typedef bool (*pth_fill_fn)(void *context, size_t index, struct output *out,
 
 bool dn_pth_write(const char *path, const struct pth_tensor *tensors, size_t count,
                   pth_fill_fn fill, void *context, struct dino_error *err);
+/* The same as the one entry `key` of a dict: {"teacher": {...}}. key NULL: as above. */
+bool dn_pth_write_under(const char *path, const char *key, const struct pth_tensor *tensors,
+                        size_t count, pth_fill_fn fill, void *context, struct dino_error *err);
 
 #endif

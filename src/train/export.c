@@ -31,10 +31,12 @@ static bool fill(void *context, size_t index, struct output *out, struct dino_er
     return true;
 }
 
-bool dn_export_teacher(const char *path, struct queue *queue, const struct params_table *table,
-                       const struct train_blocks *blocks, struct dino_error *err)
+/* The first `count` parameters, by their names behind the first `skipped` bytes of "backbone."
+ */
+static bool export_block(const char *path, const char *key, size_t count, size_t skipped,
+                         struct queue *queue, const struct params_table *table,
+                         const struct train_blocks *blocks, struct dino_error *err)
 {
-    size_t count = (size_t)table->module_items[MODULE_BACKBONE + 1];
     size_t bytes = table->elements * dino_dtype_size(blocks->dtype);
     struct teacher teacher = {.table = table, .dtype = blocks->dtype};
     struct pth_tensor *list = dn_calloc(count, sizeof *list, "a list of tensors", err);
@@ -42,7 +44,7 @@ bool dn_export_teacher(const char *path, struct queue *queue, const struct param
 
     for (size_t i = 0; ok && i < count; i++) {
         const struct param_slice *p = &table->items[i];
-        list[i].name = strchr(p->name, '.') + 1; /* behind "backbone." */
+        list[i].name = p->name + skipped;
         list[i].dtype = DINO_F32;
         list[i].dims = p->dims;
         memcpy(list[i].shape, p->shape, sizeof p->shape);
@@ -50,10 +52,23 @@ bool dn_export_teacher(const char *path, struct queue *queue, const struct param
     if (ok)
         queue->device->ops->download(queue, teacher.values, blocks->teacher, bytes);
     ok = ok && dn_queue_finish(queue, err) &&
-         dn_pth_write(path, list, count, fill, &teacher, err);
+         dn_pth_write_under(path, key, list, count, fill, &teacher, err);
     free(teacher.values);
     free(list);
     return ok;
+}
+
+bool dn_export_teacher(const char *path, struct queue *queue, const struct params_table *table,
+                       const struct train_blocks *blocks, struct dino_error *err)
+{
+    return export_block(path, NULL, (size_t)table->module_items[MODULE_BACKBONE + 1],
+                        strlen("backbone."), queue, table, blocks, err);
+}
+
+bool dn_export_all(const char *path, struct queue *queue, const struct params_table *table,
+                   const struct train_blocks *blocks, struct dino_error *err)
+{
+    return export_block(path, "teacher", (size_t)table->count, 0, queue, table, blocks, err);
 }
 
 void dn_export_remove(const char *folder)

@@ -156,17 +156,18 @@ bool dn_clip(struct queue *queue, const struct params_table *table,
     return dn_comm_agree(comm, sums != NULL, err);
 }
 
-void dn_param_rates(const struct params_table *table, const struct group_rule *rule, double lr,
-                    double last_layer_lr, double decay, struct param_rate *rates)
+void dn_param_rates(const struct params_table *table, const struct group_rule *rule,
+                    const struct schedule_values *at, struct param_rate *rates)
 {
     for (int i = 0; i < table->count; i++) {
         const struct param_slice *p = &table->items[i];
+        bool backbone = p->module == MODULE_BACKBONE;
         struct param_group group =
-            p->module == MODULE_BACKBONE
-                ? dn_group_of_backbone(&table->config.backbone, p->ref, rule)
-                : dn_group_of_head(strchr(p->name, '.') + 1);
-        rates[i].lr = group.lr * (group.last_layer ? last_layer_lr : lr);
-        rates[i].decay = group.wd * decay;
+            backbone ? dn_group_of_backbone(&table->config.backbone, p->ref, rule)
+                     : dn_group_of_head(strchr(p->name, '.') + 1);
+        double lr = backbone ? at->backbone_lr : group.last_layer ? at->last_layer_lr : at->lr;
+        rates[i].lr = group.lr * lr;
+        rates[i].decay = group.wd * at->weight_decay;
     }
 }
 

@@ -9,6 +9,7 @@
 #include "compute/device.h"
 #include "train/groups.h"
 #include "train/params_block.h"
+#include "train/schedule.h"
 #include "train/sharding.h"
 
 /* Blocks of one layout in device memory. */
@@ -46,8 +47,8 @@ struct param_rate {
 
 /* What the schedules say at this step, times the multipliers of each parameter's group: rates
  * [table->count]. */
-void dn_param_rates(const struct params_table *table, const struct group_rule *rule, double lr,
-                    double last_layer_lr, double decay, struct param_rate *rates);
+void dn_param_rates(const struct params_table *table, const struct group_rule *rule,
+                    const struct schedule_values *at, struct param_rate *rates);
 
 struct adamw_options {
     double beta1, beta2, eps;

@@ -43,6 +43,8 @@ void dn_schedules_init(struct schedules *schedules, const struct train_config *c
     };
     schedules->last_layer_lr = schedules->lr;
     schedules->last_layer_lr.hold = config->optim.freeze_last_layer_epochs * epoch_length;
+    schedules->backbone_lr = schedules->lr;
+    schedules->backbone_lr.freeze = config->optim.freeze_backbone_epochs * epoch_length;
     schedules->weight_decay = (struct schedule){
         .base = config->optim.weight_decay,
         .final = config->optim.weight_decay_end,
@@ -67,6 +69,7 @@ struct schedule_values dn_schedules_at(const struct schedules *schedules, int64_
     return (struct schedule_values){
         .lr = dn_schedule_at(&schedules->lr, step),
         .last_layer_lr = dn_schedule_at(&schedules->last_layer_lr, step),
+        .backbone_lr = dn_schedule_at(&schedules->backbone_lr, step),
         .weight_decay = dn_schedule_at(&schedules->weight_decay, step),
         .momentum = dn_schedule_at(&schedules->momentum, step),
         .teacher_temp = dn_schedule_at(&schedules->teacher_temp, step),

@@ -23,11 +23,13 @@ double dn_schedule_at(const struct schedule *schedule, int64_t step);
 double dn_schedule_scaled_lr(double base_lr, int64_t batch);
 
 struct schedules {
-    struct schedule lr, last_layer_lr, weight_decay, momentum, teacher_temp;
+    struct schedule lr, last_layer_lr, backbone_lr, weight_decay, momentum, teacher_temp;
 };
 
 struct schedule_values {
-    double lr, last_layer_lr, weight_decay, momentum, teacher_temp;
+    double lr, last_layer_lr; /* of the heads */
+    double backbone_lr;       /* the same, warmed up once the heads are no longer alone */
+    double weight_decay, momentum, teacher_temp;
 };
 
 /* `epoch_length` in steps (config's own may be 0: one pass over the pictures). */

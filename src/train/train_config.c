@@ -144,6 +144,31 @@ bool dn_train_config_vit(const struct train_config *c, struct vit_config *vit,
     return true;
 }
 
+void dn_train_config_take_vit(struct train_config *c, const struct vit_config *vit)
+{
+    enum { COUNT = sizeof architectures / sizeof *architectures };
+
+    c->student.embed_dim = vit->dim;
+    c->student.depth = vit->depth;
+    c->student.num_heads = vit->heads;
+    for (int i = 0; i < COUNT; i++)
+        if (architectures[i].dim == vit->dim && architectures[i].depth == vit->depth &&
+            architectures[i].heads == vit->heads) {
+            c->student.arch = i;
+            c->student.embed_dim = c->student.depth = c->student.num_heads = 0;
+        }
+    c->student.patch_size = vit->patch;
+    c->student.num_register_tokens = vit->registers;
+    c->student.interpolate_antialias = vit->positions == DINO_POSITIONS_ANTIALIAS;
+    c->student.interpolate_offset = vit->positions == DINO_POSITIONS_OFFSET ? 0.1 : 0;
+    c->student.ffn = vit->ffn == DINO_FFN_SWIGLU ? (int)DINO_FFN_SWIGLU : (int)DINO_FFN_MLP;
+    c->student.qkv_bias = vit->qkv_bias;
+    c->student.proj_bias = vit->proj_bias;
+    c->student.ffn_bias = vit->ffn_bias;
+    if (!vit->layer_scale || c->student.layerscale <= 0)
+        c->student.layerscale = vit->layer_scale ? 1e-5 : 0;
+}
+
 static bool divides(int patch, int size, const char *what, struct dino_error *err)
 {
     if (size % patch == 0)
@@ -168,6 +193,12 @@ bool dn_train_config_check(const struct train_config *c, struct dino_error *err)
         return dn_fail(err, DINO_EARG,
                        "optim.warmup_epochs is %d, wanted at most optim.epochs, %d",
                        c->optim.warmup_epochs, c->optim.epochs);
+    if ((int64_t)c->optim.freeze_backbone_epochs + c->optim.warmup_epochs > c->optim.epochs)
+        return dn_fail(err, DINO_EARG,
+                       "optim.freeze_backbone_epochs is %d, wanted at most optim.epochs less "
+                       "optim.warmup_epochs, %d",
+                       c->optim.freeze_backbone_epochs,
+                       c->optim.epochs - c->optim.warmup_epochs);
     if (c->crops.global_scale[1] <= 0 || c->crops.local_scale[1] <= 0)
         return dn_fail(err, DINO_EARG, "a crop scale ends at 0, wanted a part of the picture");
     return dn_train_config_vit(c, &vit, err);

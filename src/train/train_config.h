@@ -78,7 +78,7 @@ struct train_config {
     } teacher;
 
     struct {
-        int epochs, warmup_epochs, freeze_last_layer_epochs;
+        int epochs, warmup_epochs, freeze_last_layer_epochs, freeze_backbone_epochs;
         double weight_decay, weight_decay_end;
         double base_lr, lr, min_lr; /* lr is not read: it is base_lr scaled by the batch */
         double clip_grad, patch_embed_lr_mult, layerwise_decay;
@@ -120,6 +120,10 @@ bool dn_train_config_write(const struct train_config *config, const char *path,
 bool dn_train_config_vit(const struct train_config *config, struct vit_config *vit,
                          struct dino_error *err);
 
+/* The inverse for all but the grid: settings of a student with that backbone. What they cannot
+ * say (an odd hidden width) stays as it is. */
+void dn_train_config_take_vit(struct train_config *config, const struct vit_config *vit);
+
 /*
  * Presets: a name, the size of data it is meant for, and overrides. Their values are first
  * guesses from the published recipes; they are to be tuned by measurement.
@@ -132,5 +136,11 @@ struct train_preset {
 const struct train_preset *dn_train_preset(int index);
 bool dn_train_config_preset(struct train_config *config, const char *name,
                             struct dino_error *err);
+
+/* Over a preset or an earlier run's settings: what training needs that begins with a trained
+ * backbone, and with its heads or with new ones. */
+bool dn_train_config_continue(struct train_config *config, bool heads, struct dino_error *err);
+/* The high-resolution stage: global crops of twice the side, every schedule shortened. */
+void dn_train_config_high_res(struct train_config *config);
 
 #endif

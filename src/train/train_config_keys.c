@@ -1,8 +1,9 @@
 /*
  * Every setting of a training run. Paths, order and defaults are those of the official
  * ssl_default_config.yaml; student.embed_dim, depth and num_heads are this program's own, for
- * networks smaller than the official ones. An OFFICIAL_EPOCH_LENGTH of 0, which the official
- * code has not, means one pass over the pictures.
+ * networks smaller than the official ones, and so is optim.freeze_backbone_epochs, while which
+ * the heads learn alone. An OFFICIAL_EPOCH_LENGTH of 0, which the official code has not, means
+ * one pass over the pictures.
  */
 #include "train/train_config_keys.h"
 
@@ -132,6 +133,7 @@ const struct config_key dn_config_keys[] = {
     REAL("optim.min_lr", optim.min_lr, "1e-06", 0, 1e3),
     REAL("optim.clip_grad", optim.clip_grad, "3.0", 0, 1e6),
     WHOLE("optim.freeze_last_layer_epochs", optim.freeze_last_layer_epochs, "1", 0, MANY),
+    WHOLE("optim.freeze_backbone_epochs", optim.freeze_backbone_epochs, "0", 0, MANY),
     CHOICE("optim.scaling_rule", optim.scaling_rule, "sqrt_wrt_1024", scaling_rules),
     REAL("optim.patch_embed_lr_mult", optim.patch_embed_lr_mult, "0.2", 0, 1e3),
     REAL("optim.layerwise_decay", optim.layerwise_decay, "0.9", 0, 1),

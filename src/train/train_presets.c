@@ -107,6 +107,25 @@ static const char *const vitg14_long[] = {
     "crops.local_crops_size=98",      NULL,
 };
 
+/* Over any of them, where training begins with a trained backbone. */
+static const char *const continued[] = {
+    "optim.epochs=20",
+    "optim.warmup_epochs=2",
+    "optim.freeze_last_layer_epochs=0",
+    "optim.freeze_backbone_epochs=0",
+    "optim.base_lr=0.0005",
+    "teacher.momentum_teacher=0.996",
+    "teacher.warmup_teacher_temp_epochs=0",
+    NULL,
+};
+
+/* And has new heads: they learn alone first. */
+static const char *const new_heads[] = {
+    "optim.freeze_backbone_epochs=4",
+    "teacher.warmup_teacher_temp_epochs=4",
+    NULL,
+};
+
 static const struct train_preset presets[] = {
     {"vitt14-small-data", "width 192, thousands of pictures, one processor", vitt14_small_data},
     {"vits14-small-data", "ViT-S/14, tens of thousands of pictures", vits14_small_data},
@@ -120,4 +139,37 @@ const struct train_preset *dn_train_preset(int index)
 {
     int count = (int)(sizeof presets / sizeof *presets);
     return index >= 0 && index < count ? &presets[index] : NULL;
+}
+
+static bool override(struct train_config *config, const char *const *lines,
+                     struct dino_error *err)
+{
+    for (; *lines; lines++)
+        if (!dn_train_config_override(config, *lines, err))
+            return false;
+    return true;
+}
+
+bool dn_train_config_continue(struct train_config *config, bool heads, struct dino_error *err)
+{
+    return override(config, continued, err) && (heads || override(config, new_heads, err));
+}
+
+static void shorten(int *epochs, int by)
+{
+    *epochs = (*epochs + by / 2) / by;
+}
+
+void dn_train_config_high_res(struct train_config *c)
+{
+    enum { SHORTER = 20 };
+
+    c->crops.global_size *= 2;
+    c->optim.base_lr /= 4;
+    shorten(&c->optim.warmup_epochs, SHORTER);
+    shorten(&c->optim.freeze_last_layer_epochs, SHORTER);
+    shorten(&c->teacher.warmup_temp_epochs, SHORTER);
+    shorten(&c->optim.epochs, SHORTER);
+    if (c->optim.epochs < 1)
+        c->optim.epochs = 1;
 }

@@ -125,8 +125,7 @@ static void update(struct trainer *t, const struct made *m)
         .rates = t->rates,
     };
 
-    dn_param_rates(&t->table, &rule, m->rates.lr, m->rates.last_layer_lr, m->rates.weight_decay,
-                   t->rates);
+    dn_param_rates(&t->table, &rule, &m->rates, t->rates);
     dn_optimizer_step(t->queue, &t->table, &t->blocks, &m->clip, &options);
     dn_teacher_follow(t->queue, &t->table, &t->blocks, m->rates.momentum);
 }
@@ -148,6 +147,23 @@ static bool probe(struct trainer *t, struct made *m, struct dino_error *err)
         return true;
     t->state.best = m->knn;
     return dn_trainer_save_best(t, err);
+}
+
+/* What was there before the first step is the best so far. */
+static bool measure_start(struct trainer *t, struct dino_error *err)
+{
+    struct dino_train_step step = {.steps = t->steps, .batch = t->config.train.batch_size};
+
+    if (!t->from.path || !t->options->knn_train || t->state.step > 0)
+        return true;
+    if (!dn_knn_probe(t, &t->first_knn, err))
+        return false;
+    t->state.best = step.knn = t->knn = t->first_knn;
+    if (!dn_trainer_save_best(t, err))
+        return false;
+    if (t->options->progress)
+        t->options->progress(t->options->context, &step);
+    return true;
 }
 
 static void add_health(struct str *line, const struct made *m)
@@ -180,6 +196,10 @@ static bool note(struct trainer *t, const struct made *m, struct dino_error *err
     static const char *const modules[] = {"backbone", "dino_head", "ibot_head"};
     for (int i = 0; i < (t->table.config.separate_ibot ? 3 : 2); i++)
         dn_str_addf(&line, ", \"grad_norm_%s\": %.9g", modules[i], m->clip.norm[i]);
+    if (t->schedules.backbone_lr.freeze > 0)
+        dn_str_addf(&line, ", \"backbone_lr\": %.9g", m->rates.backbone_lr);
+    if (t->first_knn >= 0 && t->state.step == 1)
+        dn_str_addf(&line, ", \"first_knn\": %.6g", t->first_knn);
     add_health(&line, m);
     dn_str_add(&line, "}\n");
     bool ok = !line.failed || dn_fail_memory(err, line.size, "a line of metrics");
@@ -249,13 +269,16 @@ static bool finish(struct trainer *t, bool stopped, struct dino_error *err)
     if (stopped)
         return dn_fail(err, DINO_ECANCELLED, "%s: stopped after step %lld of %lld",
                        t->options->output, (long long)t->state.step, (long long)t->steps);
-    return dn_export_folder(t->folder_path, t->teacher_path, &t->table.config.backbone, err);
+    return dn_export_folder(t->folder_path, t->teacher_path, &t->table.config.backbone, err) &&
+           dn_export_all(t->heads_path, t->queue, &t->table, &t->blocks, err);
 }
 
 static bool all_steps(struct trainer *t, struct made *m, struct dino_error *err)
 {
     bool stopped = false;
 
+    if (!measure_start(t, err))
+        return false;
     t->began = t->saved_at = dn_trainer_seconds();
     while (!stopped && t->state.step < t->steps) {
         if (!one_step(t, m, err))

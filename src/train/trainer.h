@@ -12,6 +12,7 @@
 #include "train/health.h"
 #include "train/loader.h"
 #include "train/schedule.h"
+#include "train/warm_start.h"
 
 struct trainer {
     const struct dino_train_options *options;
@@ -19,6 +20,8 @@ struct trainer {
     struct train_config config;
     struct batch_part part; /* of each batch: this process's share */
     const char *preset;
+    struct warm_start from; /* the file that the run begins with; path NULL: none */
+    bool from_heads;
     struct str settings; /* config as text */
     struct dataset dataset;
     bool dataset_open;
@@ -37,12 +40,14 @@ struct trainer {
     float byte_value[3][256];
 
     char *checkpoints, *config_path, *metrics_path, *teacher_path, *folder_path, *best_path;
+    char *heads_path;                  /* the teacher with its heads */
     char *best_teacher_path, *resumed; /* resumed: the checkpoint it goes on from, or NULL */
     FILE *metrics;
     int lock; /* of the folder; -1: not held */
     struct run_state state;
-    int bad_signs; /* in a row */
-    double knn;    /* the last, or -1 */
+    int bad_signs;    /* in a row */
+    double knn;       /* the last, or -1 */
+    double first_knn; /* of the file that the run begins with, or -1 */
     double began, saved_at, waited;
     int64_t first_step, saved_step;
 };

@@ -12,35 +12,20 @@
 #include "base/file.h"
 #include "base/rng.h"
 #include "train/first_weights.h"
+#include "train/run_settings.h"
 
 /* ---- settings ---- */
 
-/* By the number of pictures: a large network on few of them learns them by heart. */
-static const char *usual_preset(int64_t pictures)
-{
-    return pictures < 20000    ? "vitt14-small-data"
-           : pictures < 200000 ? "vits14-small-data"
-                               : "vitb14-small-data";
-}
-
 static bool decide(struct trainer *t, struct dino_error *err)
 {
-    const struct dino_train_options *o = t->options;
+    struct run_settings settings;
+    bool ok = dn_run_settings(&settings, t->options, t->dataset.count, err);
 
-    dn_train_config_defaults(&t->config);
-    t->preset = o->preset ? o->preset : o->config ? NULL : usual_preset(t->dataset.count);
-    if (t->preset && !dn_train_config_preset(&t->config, t->preset, err))
-        return false;
-    if (o->config && !dn_train_config_read(&t->config, o->config, err))
-        return false;
-    for (int i = 0; i < o->setting_count; i++)
-        if (!dn_train_config_override(&t->config, o->settings[i], err))
-            return false;
-    if (t->config.student.pretrained_weights[0] || t->config.weights[0])
-        return dn_fail(err, DINO_EUNSUPPORTED,
-                       "student.pretrained_weights and MODEL.WEIGHTS: training begins with "
-                       "random weights, wanted no file");
-    if (!dn_train_config_check(&t->config, err))
+    t->from = settings.start;
+    t->from_heads = settings.heads;
+    t->config = settings.config;
+    t->preset = settings.preset;
+    if (!ok)
         return false;
     t->dataset.seed = (uint64_t)t->config.train.seed;
     t->epoch_length = t->config.train.epoch_length;
@@ -96,8 +81,10 @@ static bool find_folder(struct trainer *t, struct dino_error *err)
     t->teacher_path = dn_path_join(run, "teacher.pth", err);
     t->folder_path = dn_path_join(run, "teacher", err);
     t->best_teacher_path = dn_path_join(run, "best.pth", err);
+    t->heads_path = dn_path_join(run, "teacher_checkpoint.pth", err);
     if (!t->checkpoints || !t->config_path || !t->metrics_path || !t->teacher_path ||
-        !t->folder_path || !t->best_teacher_path || !make_folder(t->checkpoints, err))
+        !t->folder_path || !t->best_teacher_path || !t->heads_path ||
+        !make_folder(t->checkpoints, err))
         return false;
     t->best_path = dn_path_join(t->checkpoints, "best.safetensors", err);
     if (!t->best_path)
@@ -112,25 +99,12 @@ static bool find_folder(struct trainer *t, struct dino_error *err)
 
 /* ---- the network ---- */
 
-static struct head_config head_of(const struct train_head *head, int dim)
-{
-    return (struct head_config){.in = dim,
-                                .layers = head->layers,
-                                .hidden = head->hidden,
-                                .bottleneck = head->bottleneck,
-                                .prototypes = head->prototypes};
-}
-
 static bool open_net(struct trainer *t, struct dino_error *err)
 {
-    const struct train_config *c = &t->config;
-    struct net_config net = {.separate_ibot = c->ibot.separate_head};
+    struct net_config net;
 
-    if (!dn_train_config_vit(c, &net.backbone, err))
+    if (!dn_run_net(&t->config, &net, err))
         return false;
-    net.dino = head_of(&c->dino.head, net.backbone.dim);
-    if (net.separate_ibot)
-        net.ibot = head_of(&c->ibot.head, net.backbone.dim);
     t->device = dn_device_open(t->options->device, DINO_F32, t->options->threads, err);
     if (!t->device)
         return false;
@@ -217,8 +191,12 @@ static bool begin(struct trainer *t, struct dino_error *err)
     bool ok = values && (width == 4 || wide);
 
     if (ok) {
-        const struct device_ops *ops = t->device->ops;
         dn_first_weights(&t->table, t->config.student.layerscale, t->dataset.seed, values);
+        ok = !t->from.path ||
+             dn_warm_start_read(&t->from, &t->table, t->from_heads, values, err);
+    }
+    if (ok) {
+        const struct device_ops *ops = t->device->ops;
         for (size_t i = 0; wide && i < count; i++)
             wide[i] = (double)values[i];
         const void *from = wide ? (const void *)wide : values;
@@ -324,7 +302,7 @@ static bool open_all(struct trainer *t, struct dino_error *err)
 bool dn_trainer_open(struct trainer *t, const struct dino_train_options *options,
                      struct dino_error *err)
 {
-    *t = (struct trainer){.options = options, .knn = -1, .lock = -1};
+    *t = (struct trainer){.options = options, .knn = -1, .first_knn = -1, .lock = -1};
     if (open_all(t, err))
         return true;
     dn_trainer_release(t);
@@ -333,9 +311,9 @@ bool dn_trainer_open(struct trainer *t, const struct dino_train_options *options
 
 void dn_trainer_release(struct trainer *t)
 {
-    char *const paths[] = {t->checkpoints,  t->config_path,      t->metrics_path,
-                           t->teacher_path, t->folder_path,      t->best_path,
-                           t->resumed,      t->best_teacher_path};
+    char *const paths[] = {t->checkpoints,  t->config_path,       t->metrics_path,
+                           t->teacher_path, t->folder_path,       t->best_path,
+                           t->resumed,      t->best_teacher_path, t->heads_path};
 
     dn_loader_close(t->loader);
     if (t->metrics)
@@ -347,6 +325,7 @@ void dn_trainer_release(struct trainer *t)
     if (t->blocks.student)
         dn_train_blocks_release(&t->blocks, t->device, &t->table);
     dn_params_table_release(&t->table);
+    dn_warm_start_release(&t->from);
     if (t->queue)
         dn_queue_free(t->queue);
     if (t->device)
@@ -392,5 +371,10 @@ void dn_trainer_plan(const struct trainer *t, struct dino_train_plan *plan)
         .threads = t->queue->threads,
         .readers = t->options->readers,
         .checkpoint = t->resumed,
+        .from = t->from.path,
+        .from_grid = t->from.net.backbone.grid_rows,
+        .grid = vit->grid_rows,
+        .from_heads = t->from_heads,
+        .frozen_epochs = t->config.optim.freeze_backbone_epochs,
     };
 }

@@ -351,7 +351,9 @@ static void run_update(struct run *r, int step, struct clipping *clip)
 
     CHECK(r->table.count <= 128);
     CHECK_OK(dn_clip(r->b.queue, &r->table, &r->blocks, 0.5, clip, &err), err);
-    dn_param_rates(&r->table, &rule, 1e-3, 1e-3, 0.04, rates);
+    struct schedule_values at = {
+        .lr = 1e-3, .backbone_lr = 1e-3, .last_layer_lr = 1e-3, .weight_decay = 0.04};
+    dn_param_rates(&r->table, &rule, &at, rates);
     dn_optimizer_step(r->b.queue, &r->table, &r->blocks, clip, &options);
     dn_teacher_follow(r->b.queue, &r->table, &r->blocks, 0.9);
     CHECK_OK(dn_queue_finish(r->b.queue, &err), err);

@@ -34,6 +34,29 @@ TEST(a_warm_up_that_fills_the_run_has_no_cosine)
     CHECK(dn_schedule_at(&s, 3) == 3);
 }
 
+TEST(a_frozen_backbone_is_warmed_up_when_its_heads_are)
+{
+    struct train_config c;
+    struct schedules schedules;
+
+    dn_train_config_defaults(&c);
+    c.optim.epochs = 10;
+    c.optim.warmup_epochs = 2;
+    dn_schedules_init(&schedules, &c, 1024, 10);
+    for (int64_t i = 0; i < 110; i++)
+        CHECK(dn_schedules_at(&schedules, i).backbone_lr == dn_schedules_at(&schedules, i).lr);
+    c.optim.freeze_backbone_epochs = 3;
+    dn_schedules_init(&schedules, &c, 1024, 10);
+    for (int64_t i = 0; i < 30; i++)
+        CHECK(dn_schedules_at(&schedules, i).backbone_lr == 0);
+    CHECK(dn_schedules_at(&schedules, 19).lr == 0.004);
+    CHECK(dn_schedules_at(&schedules, 30).backbone_lr == 0); /* the warm-up's own first step */
+    CHECK(dn_schedules_at(&schedules, 31).backbone_lr > 0);
+    CHECK(dn_schedules_at(&schedules, 49).backbone_lr == 0.004);
+    CHECK(dn_schedules_at(&schedules, 99).backbone_lr > c.optim.min_lr);
+    CHECK(dn_schedules_at(&schedules, 100).backbone_lr == c.optim.min_lr);
+}
+
 TEST(the_reference_examples_of_the_short_run)
 {
     struct train_config c;

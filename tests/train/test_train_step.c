@@ -241,7 +241,11 @@ static void check_parameters_in_f32(struct golden_run *r, int step)
     struct group_rule rule = {.layerwise_decay = 0.9, .patch_embed_lr_mult = 0.2};
     int all = 0, loose = 0, far = 0;
 
-    dn_param_rates(&r->table, &rule, 1e-3, r->info->last_lr[step - 1], 0.04, rates);
+    struct schedule_values at = {.lr = 1e-3,
+                                 .backbone_lr = 1e-3,
+                                 .last_layer_lr = r->info->last_lr[step - 1],
+                                 .weight_decay = 0.04};
+    dn_param_rates(&r->table, &rule, &at, rates);
     for (int i = 0; i < r->table.count; i++) {
         const struct param_slice *p = &r->table.items[i];
         char name[200];

@@ -548,7 +548,7 @@ TEST(impossible_wishes_are_answered_by_one_line)
     } wishes[] = {
         {unknown, {0}, "optim.epoch"},
         {uneven, {0}, "multiple of student.patch_size 7"},
-        {given, {0}, "wanted no file"},
+        {given, {0}, "x.pth: No such file"},
         {NULL, {.micro = 9}, "9 pictures at a time, but a batch has 8"},
         {NULL, {.knn_train = "x"}, "two folders"},
         {NULL, {.config = "/nonexistent.yaml"}, "/nonexistent.yaml"},

@@ -183,7 +183,11 @@ static inline void golden_update(struct golden_run *r, int step, struct clipping
 
     CHECK(r->table.count <= 128);
     CHECK_OK(dn_clip(r->b->queue, &r->table, &r->blocks, 3, clip, &err), err);
-    dn_param_rates(&r->table, &rule, 1e-3, r->info->last_lr[step - 1], 0.04, rates);
+    struct schedule_values at = {.lr = 1e-3,
+                                 .backbone_lr = 1e-3,
+                                 .last_layer_lr = r->info->last_lr[step - 1],
+                                 .weight_decay = 0.04};
+    dn_param_rates(&r->table, &rule, &at, rates);
     struct adamw_options options = {
         .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .step = step, .rates = rates};
     dn_optimizer_step(r->b->queue, &r->table, &r->blocks, clip, &options);
