@@ -68,7 +68,8 @@ struct train_config {
         bool drop_path_uniform, interpolate_antialias;
         bool qkv_bias, proj_bias, ffn_bias;
         char pretrained_weights[CONFIG_TEXT];
-        int ffn; /* enum dino_ffn */
+        int ffn;          /* enum dino_ffn */
+        bool cosine_init; /* our own: how patches and positions begin */
     } student;
 
     struct {

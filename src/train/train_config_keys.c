@@ -1,9 +1,9 @@
 /*
  * Every setting of a training run. Paths, order and defaults are those of the official
  * ssl_default_config.yaml; student.embed_dim, depth and num_heads are this program's own, for
- * networks smaller than the official ones, and so is optim.freeze_backbone_epochs, while which
- * the heads learn alone. An OFFICIAL_EPOCH_LENGTH of 0, which the official code has not, means
- * one pass over the pictures.
+ * networks smaller than the official ones, and so are student.cosine_init, for little data, and
+ * optim.freeze_backbone_epochs, while which the heads learn alone. An OFFICIAL_EPOCH_LENGTH of
+ * 0, which the official code has not, means one pass over the pictures.
  */
 #include "train/train_config_keys.h"
 
@@ -108,6 +108,7 @@ const struct config_key dn_config_keys[] = {
     WHOLE("student.num_heads", student.num_heads, "0", 0, 4096),
     WHOLE("student.patch_size", student.patch_size, "16", 1, 1024),
     REAL("student.drop_path_rate", student.drop_path_rate, "0.3", 0, 0.999),
+    FLAG("student.cosine_init", student.cosine_init, "false"),
     REAL("student.layerscale", student.layerscale, "1e-05", 0, 1e3),
     FLAG("student.drop_path_uniform", student.drop_path_uniform, "true"),
     TEXT("student.pretrained_weights", student.pretrained_weights, ""),

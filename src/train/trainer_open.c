@@ -11,6 +11,7 @@
 #include "base/alloc.h"
 #include "base/file.h"
 #include "base/rng.h"
+#include "train/cosine_weights.h"
 #include "train/first_weights.h"
 #include "train/run_settings.h"
 
@@ -192,6 +193,8 @@ static bool begin(struct trainer *t, struct dino_error *err)
 
     if (ok) {
         dn_first_weights(&t->table, t->config.student.layerscale, t->dataset.seed, values);
+        if (t->config.student.cosine_init)
+            dn_cosine_weights(&t->table, values);
         ok = !t->from.path ||
              dn_warm_start_read(&t->from, &t->table, t->from_heads, values, err);
     }

@@ -13,7 +13,6 @@
 
 #include "base/file.h"
 #include "format/json.h"
-#include "train/first_weights.h"
 #include "train/health.h"
 #include "train/knn_probe.h"
 #include "train/testing_pictures.h"
@@ -187,59 +186,6 @@ static int metric(const char *name, const char *key, double values[64])
     }
     fclose(file);
     return count;
-}
-
-static double deviation(const float *x, size_t count)
-{
-    double square = 0;
-
-    for (size_t i = 0; i < count; i++)
-        square += (double)x[i] * (double)x[i];
-    return sqrt(square / (double)count);
-}
-
-TEST(first_weights_are_as_the_official_code_draws_them)
-{
-    struct net_config net = {.dino = {384, 3, 256, 64, 512}};
-    struct params_table table;
-    struct dino_error err = {0};
-    const struct {
-        const char *name;
-        double value, slack;
-    } wanted[] = {
-        {"backbone.cls_token", 1e-6, 2e-7},
-        {"backbone.pos_embed", 0.02, 2e-4},
-        {"backbone.mask_token", 0, 0},
-        {"backbone.patch_embed.proj.weight", 1 / sqrt(3 * 588), 2e-4}, /* of a uniform */
-        {"backbone.blocks.1.attn.qkv.weight", 0.02, 1e-4},
-        {"backbone.blocks.1.attn.qkv.bias", 0, 0},
-        {"backbone.blocks.0.ls1.gamma", 1e-5, 1e-12},
-        {"backbone.norm.weight", 1, 0},
-        {"dino_head.mlp.2.weight", 0.02, 2e-4},
-        {"dino_head.last_layer.weight_g", 1, 0},
-        {"dino_head.last_layer.weight_v", 1 / sqrt(3 * 64), 1e-3},
-    };
-
-    CHECK_OK(dn_vit_config_named(&net.backbone, "vits14", &err), err);
-    net.backbone.depth = 2;
-    CHECK_OK(dn_params_table_init(&table, &net, &err), err);
-    float *one = calloc(table.elements, sizeof *one),
-          *two = calloc(table.elements, sizeof *two);
-    dn_first_weights(&table, 1e-5, 1, one);
-    dn_first_weights(&table, 1e-5, 1, two);
-    CHECK(memcmp(one, two, table.elements * sizeof *one) == 0);
-    for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
-        int item = dn_params_find(&table, wanted[i].name);
-        CHECK(item >= 0);
-        const struct param_slice *p = &table.items[item];
-        if (!(fabs(deviation(one + p->first, p->count) - wanted[i].value) <= wanted[i].slack))
-            fail_msg("%s: %g", p->name, deviation(one + p->first, p->count));
-    }
-    dn_first_weights(&table, 1e-5, 2, two);
-    CHECK(memcmp(one, two, table.elements * sizeof *one) != 0);
-    free(one);
-    free(two);
-    dn_params_table_release(&table);
 }
 
 TEST(two_epochs_lower_the_loss)
