@@ -318,5 +318,6 @@ const struct command dn_cmd_train = {
     .run = run,
     .examples = "  dino train photos/ -o run\n"
                 "  dino train photos/ -o run --preset vits14-small-data optim.epochs=50\n"
+                "  dino train more/ -o run2 --from run\n"
                 "  dino train photos/ -o run --knn-train labelled/train --knn-val labelled/val",
 };

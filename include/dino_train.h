@@ -68,6 +68,7 @@ struct dino_train_step {
     double seconds_left;                     /* at the pace of this call; 0: not known yet */
     double waited;                           /* of `seconds`, for pictures to be read */
     double lr, loss, dino, ibot, koleo, knn; /* knn: percent, -1 if not measured */
+    /* With options.from and k-NN, step 0 is said first: knn of what the run begins with. */
 };
 
 struct dino_train_options {
