@@ -90,8 +90,8 @@ static void set_path(struct train_config *c, const char *path)
     snprintf(c->student.pretrained_weights, sizeof c->student.pretrained_weights, "%s", path);
 }
 
-/* The stage keeps the run's own schedules, shortened; other training has shorter and gentler
- * ones. */
+/* A stage that has its heads keeps the schedules, shortened; new heads, and new pictures, have
+ * gentler ones. */
 static bool adapt(struct run_settings *s, const struct dino_train_options *o, bool heads,
                   struct dino_error *err)
 {
@@ -100,11 +100,13 @@ static bool adapt(struct run_settings *s, const struct dino_train_options *o, bo
 
     if (!goes_on)
         take_crops(c, &s->start.net.backbone);
-    if (!(o->high_res && heads) && !dn_train_config_continue(c, heads, err))
-        return false;
     if (o->high_res)
-        dn_train_config_high_res(c);
-    return true;
+        c->crops.global_size *= 2;
+    if (o->high_res && heads) {
+        dn_train_config_shorten(c);
+        return true;
+    }
+    return dn_train_config_continue(c, heads, err);
 }
 
 static bool settings_from(struct run_settings *s, const struct dino_train_options *o,

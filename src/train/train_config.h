@@ -141,7 +141,8 @@ bool dn_train_config_preset(struct train_config *config, const char *name,
 /* Over a preset or an earlier run's settings: what training needs that begins with a trained
  * backbone, and with its heads or with new ones. */
 bool dn_train_config_continue(struct train_config *config, bool heads, struct dino_error *err);
-/* The high-resolution stage: global crops of twice the side, every schedule shortened. */
-void dn_train_config_high_res(struct train_config *config);
+/* For a last stage with the heads of the run before: its schedules, a twentieth as long, and a
+ * quarter of its rate. */
+void dn_train_config_shorten(struct train_config *config);
 
 #endif

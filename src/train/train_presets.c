@@ -160,12 +160,12 @@ static void shorten(int *epochs, int by)
     *epochs = (*epochs + by / 2) / by;
 }
 
-void dn_train_config_high_res(struct train_config *c)
+void dn_train_config_shorten(struct train_config *c)
 {
     enum { SHORTER = 20 };
 
-    c->crops.global_size *= 2;
     c->optim.base_lr /= 4;
+    c->optim.freeze_backbone_epochs = 0; /* the heads are there */
     shorten(&c->optim.warmup_epochs, SHORTER);
     shorten(&c->optim.freeze_last_layer_epochs, SHORTER);
     shorten(&c->teacher.warmup_temp_epochs, SHORTER);

@@ -284,6 +284,36 @@ TEST(the_stage_of_larger_crops_has_the_runs_schedules_shortened)
     CHECK(w.plan.epochs == 2 && w.plan.frozen_epochs == 0);
 }
 
+TEST(a_stage_of_a_continued_run_does_not_freeze_again_but_one_with_new_heads_does)
+{
+    char path[300];
+    static const char *const heads[] = {"student.num_heads=2", NULL};
+    struct watch w = {0};
+    struct dino_error err = {0};
+
+    CHECK_OK(train("taken", &w, (struct dino_train_options){.from = first_run()}, still, &err),
+             err);
+    static const char *const waited[] = {"optim.freeze_backbone_epochs=1", "optim.epochs=2",
+                                         "optim.warmup_epochs=0", NULL};
+    CHECK_OK(
+        train("waited", &w, (struct dino_train_options){.from = first_run()}, waited, &err),
+        err);
+    CHECK(w.plan.frozen_epochs == 1);
+    snprintf(path, sizeof path, "%s", in_scratch("waited"));
+    w = (struct watch){.stop_at = 1};
+    CHECK(!train("stage2", &w, (struct dino_train_options){.from = path, .high_res = true},
+                 NULL, &err));
+    CHECK(err.code == DINO_ECANCELLED && w.plan.frozen_epochs == 0 && w.plan.grid == 8);
+
+    snprintf(path, sizeof path, "%s", in_scratch("taken/teacher.pth"));
+    w = (struct watch){.stop_at = 1};
+    err = (struct dino_error){0};
+    CHECK(!train("stage3", &w, (struct dino_train_options){.from = path, .high_res = true},
+                 heads, &err));
+    CHECK(err.code == DINO_ECANCELLED && w.plan.frozen_epochs > 0 && w.plan.grid == 8);
+    CHECK(w.plan.epochs > w.plan.frozen_epochs);
+}
+
 TEST(a_stage_killed_anywhere_goes_on_to_the_same_bytes)
 {
     static const char *const longer[] = {"optim.epochs=8", NULL};
