@@ -43,7 +43,7 @@ static int list_names(struct call *call)
 
     bool shipped = dino_shipped_model(path_of_shipped, sizeof path_of_shipped, NULL);
     dn_print(call->report, "%c %-24s %s\n", shipped ? '*' : ' ', DINO_SHIPPED_MODEL,
-             "backbone ViT-T/14 with registers, ships with dino");
+             "small backbone, ships with dino");
     for (int i = 0; dn_hub_name(i, name); i++) {
         dn_hub_find(name, &file);
         char *path = dn_cache_path(&file, &err);

@@ -182,13 +182,13 @@ DINO_API struct dino_model *dino_model_formula(const char *arch,
 DINO_API void dino_model_free(struct dino_model *model);
 
 /*
- * The model that ships with dino: a small backbone of its own training, "ViT-T/14" with
- * registers (models/vitt14_reg/README.md). Writes the path of its folder into `path`, `size`
- * bytes, for dino_model_open: beside the program or library that asks, in its installation or
- * its build tree, wherever they were moved to, else where `make install` put it. DINO_EIO where
- * there is none.
+ * The model that ships with dino: a small backbone of its own training
+ * (models/dino-tiny/README.md). Writes the path of its folder into `path`, `size` bytes, for
+ * dino_model_open: beside the program or library that asks, in its installation or its build
+ * tree, wherever they were moved to, else where `make install` put it. DINO_EIO where there is
+ * none.
  */
-#define DINO_SHIPPED_MODEL "vitt14_reg"
+#define DINO_SHIPPED_MODEL "dino-tiny"
 DINO_API bool dino_shipped_model(char *path, size_t size, struct dino_error *err);
 DINO_API const struct dino_model_info *dino_model_info(const struct dino_model *model);
 

@@ -11,38 +11,37 @@ static const struct {
     const char *name, *name_registers;
     int dim, depth, heads, hidden;
     enum dino_ffn ffn;
-} shapes[] = {
-    {"vitt14", "vitt14_reg", 192, 12, 3, 768, DINO_FFN_MLP}, /* not published: dino's own */
+} official[] = {
     {"vits14", "vits14_reg", 384, 12, 6, 1536, DINO_FFN_MLP},
     {"vitb14", "vitb14_reg", 768, 12, 12, 3072, DINO_FFN_MLP},
     {"vitl14", "vitl14_reg", 1024, 24, 16, 4096, DINO_FFN_MLP},
     {"vitg14", "vitg14_reg", 1536, 40, 24, 4096, DINO_FFN_SWIGLU},
 };
-enum { SHAPE_COUNT = sizeof shapes / sizeof *shapes };
+enum { OFFICIAL_COUNT = sizeof official / sizeof *official };
 
 bool dn_vit_config_named(struct vit_config *config, const char *arch, struct dino_error *err)
 {
     const char *name = dn_starts_with(arch, "dinov2_") ? arch + 7 : arch;
 
-    for (int i = 0; i < SHAPE_COUNT; i++) {
-        if (!dn_starts_with(name, shapes[i].name))
+    for (int i = 0; i < OFFICIAL_COUNT; i++) {
+        if (!dn_starts_with(name, official[i].name))
             continue;
-        const char *rest = name + strlen(shapes[i].name);
+        const char *rest = name + strlen(official[i].name);
         bool registers = strcmp(rest, "_reg") == 0 || strcmp(rest, "_reg4") == 0;
         bool offset0 = strcmp(rest, "_offset0") == 0;
         if (*rest && !registers && !offset0)
             break;
         *config = (struct vit_config){
-            .dim = shapes[i].dim,
-            .depth = shapes[i].depth,
-            .heads = shapes[i].heads,
-            .hidden = shapes[i].hidden,
+            .dim = official[i].dim,
+            .depth = official[i].depth,
+            .heads = official[i].heads,
+            .hidden = official[i].hidden,
             .patch = 14,
             .channels = 3,
             .registers = registers ? 4 : 0,
             .grid_rows = 37,
             .grid_cols = 37,
-            .ffn = shapes[i].ffn,
+            .ffn = official[i].ffn,
             .positions = registers ? DINO_POSITIONS_ANTIALIAS
                          : offset0 ? DINO_POSITIONS_SIZE
                                    : DINO_POSITIONS_OFFSET,
@@ -55,21 +54,20 @@ bool dn_vit_config_named(struct vit_config *config, const char *arch, struct din
         };
         return true;
     }
-    return dn_fail(
-        err, DINO_EARG,
-        "no architecture '%s', wanted vitt14, vits14, vitb14, vitl14 or vitg14, with "
-        "or without _reg",
-        arch);
+    return dn_fail(err, DINO_EARG,
+                   "no architecture '%s', wanted vits14, vitb14, vitl14 or vitg14, with or "
+                   "without _reg",
+                   arch);
 }
 
 const char *dn_vit_config_name(const struct vit_config *c)
 {
-    for (int i = 0; i < SHAPE_COUNT; i++)
-        if (c->dim == shapes[i].dim && c->depth == shapes[i].depth &&
-            c->heads == shapes[i].heads && c->hidden == shapes[i].hidden &&
-            c->ffn == shapes[i].ffn && c->patch == 14 && c->channels == 3 &&
+    for (int i = 0; i < OFFICIAL_COUNT; i++)
+        if (c->dim == official[i].dim && c->depth == official[i].depth &&
+            c->heads == official[i].heads && c->hidden == official[i].hidden &&
+            c->ffn == official[i].ffn && c->patch == 14 && c->channels == 3 &&
             (c->registers == 0 || c->registers == 4))
-            return c->registers ? shapes[i].name_registers : shapes[i].name;
+            return c->registers ? official[i].name_registers : official[i].name;
     return "custom";
 }
 

@@ -18,9 +18,9 @@ done
 "$prefix/bin/dino" version | grep -qF "$version" || { echo "the program has another version"; exit 1; }
 
 # The model: the one that was installed, in whatever folder.
-shipped=share/dino/models/vitt14_reg
-if [ ! -e "$SOURCE_DIR/models/vitt14_reg" ]; then
-    echo "this tree has no models/vitt14_reg: a stand-in is put where it would be installed"
+shipped=share/dino/models/dino-tiny
+if [ ! -e "$SOURCE_DIR/models/dino-tiny" ]; then
+    echo "this tree has no models/dino-tiny: a stand-in is put where it would be installed"
     mkdir -p "$prefix/$shipped"
     cp "$SOURCE_DIR"/tests/data/tiny_cls_hf/* "$prefix/$shipped"
 fi

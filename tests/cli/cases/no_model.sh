@@ -5,8 +5,8 @@ cp "$(command -v dino)" alone/bin
 PATH=$PWD/alone/bin:$PATH
 dino info >/dev/null 2>&1 && skip "a dino is installed here, with its model"
 try dino info
-try dino info vitt14_reg | sed 's|nor in .*/models|nor in DATADIR/models|'
-try dino get vitt14_reg | sed 's|nor in .*/models|nor in DATADIR/models|'
+try dino info dino-tiny | sed 's|nor in .*/models|nor in DATADIR/models|'
+try dino get dino-tiny | sed 's|nor in .*/models|nor in DATADIR/models|'
 try dino info vits14
 try dino info dinov2_vitb14_reg
 try dino info vitx14
