@@ -70,7 +70,9 @@ bool dn_queue_stopped(struct queue *q)
 
 void dn_linear(struct queue *q, struct op_linear op)
 {
-    assert(op.x.rows == op.y.rows && op.x.cols == op.w->cols && op.y.cols == op.w->rows);
+    assert(op.x.rows == op.y.rows && op.x.cols == op.w->cols);
+    assert(op.y.cols * (op.act == OP_SWIGLU ? 2 : 1) == op.w->rows);
+    assert(op.act != OP_SWIGLU || (q->device->gates && !op.scale && !op.residual.data));
     assert(!op.residual.data || dn_mat_same_shape(op.residual, op.y) ||
            (op.residual.rows == 1 && op.residual.cols == op.y.cols));
     if (!dn_queue_stopped(q) && op.y.rows > 0)

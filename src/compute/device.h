@@ -27,6 +27,7 @@ struct weight_source {
     struct mat w;
     const float *scale; /* [out], of int8 */
     const float *bias;  /* f32 [out], or NULL */
+    bool gated;         /* for OP_SWIGLU: the first half of the outputs gates the second */
 };
 
 struct device {
@@ -35,6 +36,7 @@ struct device {
     enum dino_dtype dtype;      /* weights are packed for arithmetic in this */
     enum dino_dtype activation; /* what travels between operations */
     int threads;
+    bool gates;       /* has OP_SWIGLU at the end of a product */
     bool host_memory; /* device memory is host memory: nothing needs uploading */
 };
 
@@ -64,10 +66,10 @@ struct device_ops {
      * or NULL. Thread-safe. */
     struct weight *(*pack)(const struct device *d, struct mat w, const float *bias,
                            struct dino_error *err);
-    /* The same of int8, for a device that multiplies int8; NULL where there is no such device:
-     * then the numbers are packed as f32. */
-    struct weight *(*pack_int8)(const struct device *d, const struct weight_source *from,
-                                struct dino_error *err);
+    /* The same of any source: int8 where the device multiplies int8, gated where it gates.
+     * NULL: a device that does neither. */
+    struct weight *(*pack_any)(const struct device *d, const struct weight_source *from,
+                               struct dino_error *err);
     void (*weight_free)(const struct device *d, struct weight *w);
 
     void (*linear)(struct queue *q, const struct op_linear *op);

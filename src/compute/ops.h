@@ -18,13 +18,15 @@
 
 struct queue;
 
-enum op_activation { OP_NONE = 0, OP_GELU };
+enum op_activation { OP_NONE = 0, OP_GELU, OP_SWIGLU };
 
 /*
  * y [m, n] = residual + scale * act(x [m, k] . w^T + bias)
  * w is packed, [n, k], and carries its bias. x and y: activation or f32. act: exact GELU
  * 0.5 v (1 + erf(v / sqrt 2)). scale: f32 [n] or NULL. residual: f32 [m, n], or data NULL;
  * may be the same matrix as y (y f32), or have one row, which is added to every row.
+ * OP_SWIGLU, on a device that `gates`: y [m, n / 2] = silu(v[:, :n/2]) * v[:, n/2:] where v is
+ * x . w^T + bias; w was packed `gated`, and there is neither scale nor residual.
  * Error: |x||w| sums of k products in f32 (or the weight's dtype with f32 accumulation).
  */
 struct op_linear {

@@ -82,10 +82,9 @@ size_t dn_forward_layout(struct forward *f, char *base)
     f->patches =
         take_mat(&first, f->most_patches, c->channels * c->patch * c->patch, activation);
     f->wide = take_mat(&second, tokens, 3 * c->dim, activation);
-    bool gated = c->ffn == DINO_FFN_SWIGLU;
-    f->hidden = take_mat(&third, f->ffn_rows, gated ? 2 * c->hidden : c->hidden, activation);
-    if (gated)
-        f->gated = take_mat(&third, f->ffn_rows, c->hidden, activation);
+    f->hidden = take_mat(&third, f->ffn_rows, c->hidden, activation);
+    if (c->ffn == DINO_FFN_SWIGLU && !f->vit->device->gates)
+        f->both = take_mat(&third, f->ffn_rows, 2 * c->hidden, activation);
     size_t most = first.used > second.used ? first.used : second.used;
     return most > third.used ? most : third.used;
 }
@@ -219,17 +218,20 @@ static void ffn_slice(struct forward *f, const struct vit_block *b, int first, i
     struct mat x = dn_mat_rows(f->x, first, rows);
     struct mat middle = dn_mat_rows(f->normed, first, rows);
 
-    if (c->ffn == DINO_FFN_MLP) {
-        struct mat hidden = dn_mat_rows(f->hidden, 0, rows);
-        dn_linear(f->queue,
-                  (struct op_linear){.y = hidden, .x = middle, .w = b->in, .act = OP_GELU});
-        middle = hidden;
-    } else if (c->ffn == DINO_FFN_SWIGLU) {
-        struct mat both = dn_mat_rows(f->hidden, 0, rows);
-        struct mat gated = dn_mat_rows(f->gated, 0, rows);
+    struct mat hidden = dn_mat_rows(f->hidden, 0, rows);
+
+    if (f->both.data) { /* a device without gates */
+        struct mat both = dn_mat_rows(f->both, 0, rows);
         dn_linear(f->queue, (struct op_linear){.y = both, .x = middle, .w = b->in});
-        dn_swiglu(f->queue, (struct op_swiglu){.y = gated, .x = both});
-        middle = gated;
+        dn_swiglu(f->queue, (struct op_swiglu){.y = hidden, .x = both});
+        middle = hidden;
+    } else if (c->ffn != DINO_FFN_IDENTITY) {
+        bool gated = c->ffn == DINO_FFN_SWIGLU;
+        dn_linear(f->queue, (struct op_linear){.y = hidden,
+                                               .x = middle,
+                                               .w = b->in,
+                                               .act = gated ? OP_SWIGLU : OP_GELU});
+        middle = hidden;
     }
     dn_linear(f->queue, (struct op_linear){
                             .y = x, .x = middle, .w = b->out, .scale = b->ls2, .residual = x});

@@ -38,9 +38,9 @@ struct forward {
     struct mat normed;  /* [tokens, dim] activation: LayerNorm or attention output */
     struct mat wide;    /* [tokens, 3 dim] activation: q, k, v */
     struct mat patches; /* [most_patches, channels * patch^2], shares wide's memory */
-    struct mat hidden;  /* [ffn_rows, hidden or 2 hidden], shares wide's memory */
-    struct mat gated;   /* [ffn_rows, hidden]: SwiGLU's product */
-    int ffn_rows;       /* rows that pass the FFN together */
+    struct mat hidden;  /* [ffn_rows, hidden], shares wide's memory */
+    struct mat both; /* [ffn_rows, 2 hidden]: SwiGLU's halves, where the device has no gates */
+    int ffn_rows;    /* rows that pass the FFN together */
     struct mat *layers; /* [layer_count] f32 [tokens, dim]: what was asked for */
     struct mat embeddings;
     float **maps; /* [attention_count] f32, each [count] pictures' maps one behind another */

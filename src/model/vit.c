@@ -62,8 +62,9 @@ static struct weight *pack_mat(struct packer *p, const struct weight_source *fro
                                struct dino_error *err)
 {
     const struct device *device = p->vit->device;
-    struct weight *packed = from->scale ? device->ops->pack_int8(device, from, err)
-                                        : device->ops->pack(device, from->w, from->bias, err);
+    bool plain = !from->scale && !from->gated;
+    struct weight *packed = plain ? device->ops->pack(device, from->w, from->bias, err)
+                                  : device->ops->pack_any(device, from, err);
 
     if (packed)
         p->vit->packed_bytes += packed->bytes;
@@ -88,7 +89,7 @@ static int64_t count_bad(const float *values, size_t count)
 static bool takes_int8(const struct vit *vit, const struct weights *weights, enum param param,
                        int block)
 {
-    return vit->device->dtype == DINO_I8 && vit->device->ops->pack_int8 &&
+    return vit->device->dtype == DINO_I8 && vit->device->ops->pack_any &&
            dn_weights_int8(weights, param, block);
 }
 
@@ -124,6 +125,7 @@ static struct weight *pack_matrix(struct packer *p, enum param weight, enum para
 {
     struct weight_source from = read_matrix(p, weight, block);
 
+    from.gated = weight == PARAM_W12_WEIGHT && p->vit->device->gates;
     if (dn_param_present(&p->vit->config, bias)) {
         dn_weights_read(p->weights, bias, block, p->vector, &p->vit->bad_values);
         from.bias = p->vector;

@@ -44,7 +44,7 @@ static float *weights(const struct subject *s, int n, int k, uint64_t seed)
 
 struct gemm_case {
     int m, n, k, pad;
-    bool bias, gelu, scale, residual, one_row;
+    bool bias, gelu, scale, residual, one_row, gated;
     enum dino_dtype x, y;
 };
 
@@ -57,22 +57,27 @@ static void check_case(struct subject *s, const struct gemm_case *t)
     struct guarded y = ops_random(t->m, t->n, t->pad, t->y, 1, seed + 1);
     struct guarded residual =
         ops_random(t->one_row ? 1 : t->m, t->n, 2 * t->pad, DINO_F32, 1, seed + 2);
-    float *values = weights(s, t->n, t->k, seed + 3), *bias = ops_vector(t->n, 1, seed + 4);
+    int outputs = t->gated ? 2 * t->n : t->n;
+    float *values = weights(s, outputs, t->k, seed + 3),
+          *bias = ops_vector(outputs, 1, seed + 4);
     float *scale = ops_vector(t->n, 1, seed + 5);
-    struct mat w = dn_mat(values, t->n, t->k, DINO_F32), truth = ops_truth(t->m, t->n);
-    struct weight_source from = {.w = w, .bias = t->bias ? bias : NULL};
+    struct mat w = dn_mat(values, outputs, t->k, DINO_F32), truth = ops_truth(t->m, t->n);
+    struct weight_source from = {.w = w, .bias = t->bias ? bias : NULL, .gated = t->gated};
     struct weight *packed = dn_gemm_pack(s->kernels, s->dtype, &from, 2, &err);
     struct weight *exact = b->ref->ops->pack(b->ref, w, t->bias ? bias : NULL, &err);
     char what[160];
 
     CHECK_OK(packed && exact, err);
-    snprintf(what, sizeof what, "%s m %d n %d k %d pad %d bias %d gelu %d scale %d residual %d",
-             dn_gemm_name(s->kernels), t->m, t->n, t->k, t->pad, t->bias, t->gelu, t->scale,
-             t->residual + t->one_row);
+    snprintf(what, sizeof what,
+             "%s m %d n %d k %d pad %d bias %d gelu %d gated %d scale %d residual %d",
+             dn_gemm_name(s->kernels), t->m, t->n, t->k, t->pad, t->bias, t->gelu, t->gated,
+             t->scale, t->residual + t->one_row);
     struct op_linear op = {.y = y.mat,
                            .x = x.mat,
                            .w = packed,
-                           .act = t->gelu ? OP_GELU : OP_NONE,
+                           .act = t->gelu    ? OP_GELU
+                                  : t->gated ? OP_SWIGLU
+                                             : OP_NONE,
                            .scale = t->scale ? scale : NULL};
     if (t->residual)
         op.residual = residual.mat;
@@ -138,6 +143,58 @@ static void check_epilogues(struct subject *s)
                                           .one_row = bits & 16,
                                           .x = DINO_F32,
                                           .y = bits & 32 ? DINO_BF16 : DINO_F32});
+}
+
+static void check_gates(struct subject *s)
+{
+    static const int rows[] = {1, 7, 15, 16, 17, 31, 33, 257},
+                     cols[] = {1, 3, 4, 7, 8, 15, 16, 17, 31, 65};
+
+    for (int m = 0; m < 8; m++)
+        for (int i = 0; i < 10; i++)
+            check_case(s, &(struct gemm_case){.m = rows[m],
+                                              .n = cols[i],
+                                              .k = cols[(m + i) % 10] + 16 * m,
+                                              .pad = i & 3,
+                                              .bias = i & 1,
+                                              .gated = true,
+                                              .x = i & 2 ? DINO_BF16 : DINO_F32,
+                                              .y = m & 1 ? DINO_BF16 : DINO_F32});
+}
+
+TEST(every_gated_product_in_every_instruction_set_agrees_with_the_reference)
+{
+    for_all(check_gates);
+}
+
+/* Gates so large that their exponentials overflow, and NaN. */
+static void check_large_gates(struct subject *s)
+{
+    static const float gates[] = {-1e30F, -1e4F, -100, -88, 88, 100, 1e4F, 1e30F, NAN};
+    struct dino_error err = {0};
+    float x[9], w[2] = {1, 0}, bias[2] = {0, 2}, y[9];
+    struct weight_source from = {.w = dn_mat(w, 2, 1, DINO_F32), .bias = bias, .gated = true};
+
+    if (s->dtype == DINO_I8)
+        return;
+    struct weight *packed = dn_gemm_pack(s->kernels, s->dtype, &from, 1, &err);
+    CHECK_OK(packed, err);
+    memcpy(x, gates, sizeof x);
+    struct op_linear op = {.y = dn_mat(y, 9, 1, DINO_F32),
+                           .x = dn_mat(x, 9, 1, DINO_F32),
+                           .w = packed,
+                           .act = OP_SWIGLU};
+    dn_gemm_linear(s->bench.queue, s->kernels, &op);
+    ops_finish(&s->bench);
+    for (int i = 0; i < 8; i++)
+        CHECK(gates[i] < 0 ? fabsf(y[i]) < 1e-7F : fabsf(y[i] / (2 * gates[i]) - 1) < 1e-2F);
+    CHECK(isnan(y[8]));
+    dn_gemm_weight_free(packed);
+}
+
+TEST(gates_of_any_size_stay_finite)
+{
+    for_all(check_large_gates);
 }
 
 TEST(every_epilogue_in_every_instruction_set_agrees_with_the_reference)
@@ -241,4 +298,32 @@ static void check_zero(struct subject *s)
 TEST(zeros_give_the_bias)
 {
     for_all(check_zero);
+}
+
+TEST(the_reference_gates_as_its_own_swiglu_does)
+{
+    enum { M = 5, H = 7, K = 9 };
+    ops_devices();
+    struct bench b = ops_open(0);
+    struct guarded x = ops_random(M, K, 1, DINO_F32, 1, 1);
+    float *w = ops_vector(2 * H * K, 1, 2), *bias = ops_vector(2 * H, 1, 3);
+    struct weight *packed = b.ref->ops->pack(b.ref, dn_mat(w, 2 * H, K, DINO_F32), bias, NULL);
+    struct mat both = ops_truth(M, 2 * H), apart = ops_truth(M, H), gated = ops_truth(M, H);
+
+    dn_linear(b.ref_queue, (struct op_linear){.y = both, .x = x.mat, .w = packed});
+    dn_swiglu(b.ref_queue, (struct op_swiglu){.y = apart, .x = both});
+    dn_linear(b.ref_queue,
+              (struct op_linear){.y = gated, .x = x.mat, .w = packed, .act = OP_SWIGLU});
+    ops_finish(&b);
+    for (int r = 0; r < M; r++)
+        for (int c = 0; c < H; c++)
+            CHECK(ops_get(gated, r, c) == ops_get(apart, r, c));
+    b.ref->ops->weight_free(b.ref, packed);
+    ops_free(&x);
+    ops_close(&b);
+    free(both.data);
+    free(apart.data);
+    free(gated.data);
+    free(w);
+    free(bias);
 }

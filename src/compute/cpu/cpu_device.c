@@ -71,22 +71,20 @@ void dn_cpu_rows(struct queue *q, int rows, size_t numbers,
     dn_team_ranges(dn_cpu_queue(q)->team, threads, rows, (int)grain, task, argument);
 }
 
-static struct weight *pack(const struct device *d, struct mat w, const float *bias,
-                           struct dino_error *err)
+/* Only our own products know int8 and gates. */
+static struct weight *pack_any(const struct device *d, const struct weight_source *from,
+                               struct dino_error *err)
 {
     const struct gemm_kernels *gemm = ((const struct cpu_device *)d)->gemm;
 
-    struct weight_source from = {.w = w, .bias = bias};
-
-    return gemm ? dn_gemm_pack(gemm, d->dtype, &from, d->threads, err)
-                : dn_cpu_pack(d, w, bias, err);
+    return gemm ? dn_gemm_pack(gemm, d->dtype, from, d->threads, err)
+                : dn_cpu_pack(d, from->w, from->bias, err);
 }
 
-/* int8 products are always ours. */
-static struct weight *pack_int8(const struct device *d, const struct weight_source *from,
-                                struct dino_error *err)
+static struct weight *pack(const struct device *d, struct mat w, const float *bias,
+                           struct dino_error *err)
 {
-    return dn_gemm_pack(((const struct cpu_device *)d)->gemm, DINO_I8, from, d->threads, err);
+    return pack_any(d, &(struct weight_source){.w = w, .bias = bias}, err);
 }
 
 static void weight_free(const struct device *d, struct weight *w)
@@ -165,7 +163,7 @@ static const struct device_ops cpu_ops = {
     .upload = dn_host_transfer,
     .download = dn_host_transfer,
     .pack = pack,
-    .pack_int8 = pack_int8,
+    .pack_any = pack_any,
     .weight_free = weight_free,
     .linear = linear,
     .attend = dn_cpu_attend,
@@ -205,6 +203,7 @@ struct device *dn_cpu_open(enum dino_dtype dtype, int threads, struct dino_error
     d->gemm = dn_gemm_select(d->features.isa, dtype);
     if (dtype == DINO_I8)
         d->base.activation = d->features.isa >= DN_ISA_AVX512BF16 ? DINO_BF16 : DINO_F32;
+    d->base.gates = d->gemm != NULL;
     if (!d->gemm)
         d->matmul = dn_matmul_open(d->features, dtype, err);
     if (!d->gemm && !d->matmul) {

@@ -111,14 +111,16 @@ static struct gemm_finish finish_of(const struct plan *p, int row, int rows, int
                                     const float *sums)
 {
     const struct op_linear *op = p->op;
-    int column = panel * p->kernels->nr, left = op->y.cols - column;
+    int output = panel * p->kernels->nr, width = p->kernels->nr / (p->w->gated ? 2 : 1);
+    int column = panel * width, left = op->y.cols - column;
     struct gemm_finish f = {
         .kind = p->w->kind,
         .rows = rows,
-        .cols = left < p->kernels->nr ? left : p->kernels->nr,
+        .cols = left < width ? left : width,
         .sums = sums,
-        .bias = p->w->bias ? p->w->bias + column : NULL,
+        .bias = p->w->bias ? p->w->bias + output : NULL,
         .gelu = op->act == OP_GELU,
+        .gated = op->act == OP_SWIGLU,
         .scale = op->scale ? op->scale + column : NULL,
         .y = dn_cpu_at(op->y, row, column),
         .y_stride = op->y.stride,
@@ -132,8 +134,8 @@ static struct gemm_finish finish_of(const struct plan *p, int row, int rows, int
     if (f.kind == TILE_I8) {
         f.x_scale = p->x_scale + row;
         f.x_zero = p->x_zero + row;
-        f.w_scale = p->w->scale + column;
-        f.w_sum = p->w->sum + column;
+        f.w_scale = p->w->scale + output;
+        f.w_sum = p->w->sum + output;
     }
     return f;
 }
@@ -159,11 +161,11 @@ static void run_tile(const struct plan *p, struct tile_work *w, int row, int row
 
     if (last) {
         f = finish_of(p, row, rows, panel, w->c);
-        inside = !f.gelu && f.cols == kernels->nr;
+        inside = !f.gelu && !f.gated && f.cols == kernels->nr;
         if (p->op->residual.rows > 1)
             expect(p, p->op->residual, row, rows, panel * kernels->nr, f.cols);
-        if (f.gelu && p->large_y)
-            expect(p, p->op->y, row, rows, panel * kernels->nr, f.cols);
+        if ((f.gelu || f.gated) && p->large_y)
+            expect(p, p->op->y, row, rows, panel * kernels->nr / (f.gated ? 2 : 1), f.cols);
     }
     w->finish = inside ? &f : NULL;
     kernels->tile[p->w->kind](rows, w);

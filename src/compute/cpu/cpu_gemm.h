@@ -36,6 +36,7 @@ struct gemm_weight {
     enum tile_kind kind;
     int depth;    /* dwords of k */
     int panels;   /* of nr outputs */
+    bool gated;   /* a panel has nr / 2 outputs of the first half, then theirs of the second */
     void *values; /* [panels][depth][nr] dwords */
     size_t value_bytes;
     /* [panels * nr] each, in one block; bias may be NULL, scale and sum are int8's */
@@ -47,10 +48,10 @@ struct gemm_weight {
 /* What follows the sums of one tile. */
 struct gemm_finish {
     enum tile_kind kind;
-    int rows, cols;    /* of this tile; cols <= nr */
+    int rows, cols;    /* of this tile; cols <= nr, or nr / 2 where gated */
     const float *sums; /* [rows, nr] */
     const float *bias; /* [nr] or NULL */
-    int gelu;
+    int gelu, gated;
     const float *scale;    /* [cols] or NULL */
     const float *residual; /* [rows, cols], or NULL */
     ptrdiff_t residual_stride;

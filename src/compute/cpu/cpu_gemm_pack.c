@@ -20,22 +20,37 @@ struct packing {
     struct team_tasks tasks;
 };
 
-/* One row of w, made to dwords [depth]; the last ones padded with zero. */
-static void pack_row(const struct packing *p, int row, const void *from, uint32_t *to)
+/* The row of w that becomes column c of a panel, or -1. */
+static int row_of(const struct packing *p, int panel, int c)
+{
+    int rows = p->w->base.rows, nr = p->kernels->nr;
+
+    if (!p->w->gated)
+        return panel * nr + c < rows ? panel * nr + c : -1;
+    int half = rows / 2, column = panel * (nr / 2) + c % (nr / 2);
+    return column >= half ? -1 : c < nr / 2 ? column : half + column;
+}
+
+/* Row `row` of w, which is output `at`, made to dwords [depth]; the last ones padded with
+ * zero. */
+static void pack_row(const struct packing *p, int row, int at, const void *from, uint32_t *to)
 {
     struct gemm_weight *w = p->w;
     int k = w->base.cols;
+
+    if (p->from->bias)
+        w->bias[at] = p->from->bias[row];
 
     to[w->depth - 1] = 0;
     if (p->from->scale) {
         const int8_t *bytes = memcpy(to, from, (size_t)k);
         for (int i = 0; i < k; i++)
-            w->sum[row] += bytes[i];
-        w->scale[row] = p->from->scale[row];
+            w->sum[at] += bytes[i];
+        w->scale[at] = p->from->scale[row];
         return;
     }
     if (w->kind == TILE_I8) {
-        p->kernels->quantise_weight((int8_t *)to, from, k, &w->scale[row], &w->sum[row]);
+        p->kernels->quantise_weight((int8_t *)to, from, k, &w->scale[at], &w->sum[at]);
         return;
     }
     p->kernels->convert(to, w->kind, from, 0, k);
@@ -59,11 +74,11 @@ static void pack_panel(const struct packing *p, int panel, char *room)
 
     for (int c = 0; c < nr; c++) {
         uint32_t *row = rows + (size_t)c * p->stride;
-        int output = panel * nr + c;
-        if (output < w->base.rows) {
+        int output = row_of(p, panel, c);
+        if (output >= 0) {
             const char *source = (const char *)from->data + output * from->stride * number;
             memcpy(aligned, source, (size_t)(from->cols * number));
-            pack_row(p, output, aligned, row);
+            pack_row(p, output, panel * nr + c, aligned, row);
         } else {
             memset(row, 0, (size_t)w->depth * 4);
         }
@@ -116,7 +131,9 @@ struct weight *dn_gemm_pack(const struct gemm_kernels *kernels, enum dino_dtype 
     w->kind = dtype == DINO_I8 ? TILE_I8 : dtype == DINO_BF16 && native ? TILE_BF16 : TILE_F32;
     w->base = (struct weight){.rows = rows, .cols = cols, .dtype = dtype};
     w->depth = dn_blocks_of(cols, dn_gemm_per_dword[w->kind]);
-    w->panels = dn_blocks_of(rows, kernels->nr);
+    w->gated = from->gated;
+    w->panels =
+        w->gated ? dn_blocks_of(rows / 2, kernels->nr / 2) : dn_blocks_of(rows, kernels->nr);
 
     size_t outputs = (size_t)w->panels * (size_t)kernels->nr;
     if (!dn_size_mul(outputs, (size_t)w->depth, &w->value_bytes) ||
@@ -130,10 +147,7 @@ struct weight *dn_gemm_pack(const struct gemm_kernels *kernels, enum dino_dtype 
     if (!w->values || !more)
         goto failed;
     w->base.bytes = w->value_bytes + outputs * 3 * sizeof *more;
-    if (from->bias) {
-        w->bias = more;
-        memcpy(w->bias, from->bias, (size_t)rows * sizeof *more);
-    }
+    w->bias = from->bias ? more : NULL;
     w->scale = more + outputs;
     w->sum = (int32_t *)(void *)(more + 2 * outputs);
     struct packing p = {

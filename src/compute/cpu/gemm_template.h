@@ -170,13 +170,29 @@ VEC_INLINE void gelu_rough(vf v[GROUP])
     gelu_end(v, t, e, n);
 }
 
+/* The sums of vector c of some rows as numbers, bias and all. */
+VEC_INLINE void finish_sums(const struct gemm_finish *f, const int int8, const int rows[GROUP],
+                            int c, vf v[GROUP])
+{
+    vf bias = f->bias ? vf_load(f->bias + c) : vf_set1(0);
+
+    GROUP_LOOP v[i] = vf_load(f->sums + rows[i] * NR + c);
+    if (int8) {
+        vf w_scale = vf_load(f->w_scale + c);
+        vi w_sum = vi_load(f->w_sum + c);
+        GROUP_LOOP v[i] =
+            vf_from_i32(vi_sub((vi)v[i], vi_mul(vi_set1(f->x_zero[rows[i]]), w_sum)));
+        GROUP_LOOP v[i] = vf_fma(v[i], vf_set1(f->x_scale[rows[i]]) * w_scale, bias);
+    } else {
+        GROUP_LOOP v[i] = v[i] + bias;
+    }
+}
+
 /* Columns [c, c + n) of all rows; int8, gelu and full (n == VL) are constants. */
 VEC_INLINE void finish_columns(const struct gemm_finish *f, const int int8,
                                const enum gelu_kind gelu, const int full, int c, int n)
 {
-    vf bias = f->bias ? vf_load(f->bias + c) : vf_set1(0), scale = vf_set1(1);
-    vf w_scale = int8 ? vf_load(f->w_scale + c) : scale;
-    vi w_sum = int8 ? vi_load(f->w_sum + c) : vi_set1(0);
+    vf scale = vf_set1(1);
     ptrdiff_t y_stride = f->y_stride * (f->y_bf16 ? 2 : 4);
 
     if (f->scale)
@@ -185,14 +201,7 @@ VEC_INLINE void finish_columns(const struct gemm_finish *f, const int int8,
         vf v[GROUP];
         int rows[GROUP]; /* behind the last row, the last again: the same result twice */
         GROUP_LOOP rows[i] = first + i < f->rows ? first + i : f->rows - 1;
-        GROUP_LOOP v[i] = vf_load(f->sums + rows[i] * NR + c);
-        if (int8) {
-            GROUP_LOOP v[i] =
-                vf_from_i32(vi_sub((vi)v[i], vi_mul(vi_set1(f->x_zero[rows[i]]), w_sum)));
-            GROUP_LOOP v[i] = vf_fma(v[i], vf_set1(f->x_scale[rows[i]]) * w_scale, bias);
-        } else {
-            GROUP_LOOP v[i] = v[i] + bias;
-        }
+        finish_sums(f, int8, rows, c, v);
         if (gelu == EXACT_GELU)
             gelu_exact(v);
         if (gelu == ROUGH_GELU)
@@ -222,10 +231,55 @@ VEC_INLINE void finish_tile(const struct gemm_finish *f, const int int8,
     }
 }
 
+/*
+ * silu(gate) * value, gate / (1 + 2^(-gate log2 e)) * value: the tile's two vectors make one.
+ * Within +-126 powers of 2 are normal numbers; beyond, silu is 0 or the gate itself.
+ */
+VEC_INLINE void finish_gated(const struct gemm_finish *f, const int int8, const int rough)
+{
+    ptrdiff_t y_stride = f->y_stride * (f->y_bf16 ? 2 : 4);
+
+    for (int first = 0; first < f->rows; first += GROUP) {
+        vf gate[GROUP], value[GROUP], e[GROUP];
+        int rows[GROUP];
+        GROUP_LOOP rows[i] = first + i < f->rows ? first + i : f->rows - 1;
+        finish_sums(f, int8, rows, 0, gate);
+        finish_sums(f, int8, rows, VL, value);
+        GROUP_LOOP e[i] = gate[i] * vf_set1(-1.44269504F);
+        GROUP_LOOP e[i] = vf_min(vf_set1(126.0F), vf_max(vf_set1(-126.0F), e[i]));
+        GROUP_LOOP e[i] = rough ? vf_exp2_rough(e[i]) : vf_exp2(e[i]);
+        GROUP_LOOP gate[i] = gate[i] * value[i] / (vf_set1(1) + e[i]);
+        GROUP_LOOP vf_store_as((char *)f->y + rows[i] * y_stride, f->y_bf16, 0, gate[i],
+                               f->cols);
+    }
+}
+
+static void finish_gates(const struct gemm_finish *f)
+{
+    switch (2 * f->y_bf16 + (f->kind == TILE_I8)) {
+    case 0:
+        finish_gated(f, 0, 0);
+        break;
+    case 1:
+        finish_gated(f, 1, 0);
+        break;
+    case 2:
+        finish_gated(f, 0, 1);
+        break;
+    default:
+        finish_gated(f, 1, 1);
+        break;
+    }
+}
+
 static void finish(const struct gemm_finish *f)
 {
     enum gelu_kind gelu = !f->gelu ? NO_GELU : f->y_bf16 ? ROUGH_GELU : EXACT_GELU;
 
+    if (f->gated) {
+        finish_gates(f);
+        return;
+    }
     switch (2 * gelu + (f->kind == TILE_I8)) {
     case 2 * NO_GELU:
         finish_tile(f, 0, NO_GELU);

@@ -71,6 +71,13 @@ failed:
     return NULL;
 }
 
+/* Gated or not, the numbers lie as they came; int8 is never asked for. */
+static struct weight *pack_any(const struct device *d, const struct weight_source *from,
+                               struct dino_error *err)
+{
+    return pack(d, from->w, from->bias, err);
+}
+
 static const char *kernel_name(const struct device *d, const char *op)
 {
     static const char *const ops[] = {
@@ -99,6 +106,7 @@ static const struct device_ops ref_ops = {
     .upload = dn_host_transfer,
     .download = dn_host_transfer,
     .pack = pack,
+    .pack_any = pack_any,
     .weight_free = weight_free,
     .linear = dn_ref_linear,
     .attend = dn_ref_attend,
@@ -132,6 +140,7 @@ struct device *dn_ref_open(enum dino_dtype dtype, int threads, struct dino_error
                              .dtype = DINO_F64,
                              .activation = dtype,
                              .threads = 1,
+                             .gates = true,
                              .host_memory = true};
     return d;
 }

@@ -18,21 +18,34 @@ static double *scratch(struct queue *q, size_t count)
     return dn_calloc(count, sizeof(double), "a row of the reference device", &q->error);
 }
 
-void dn_ref_linear(struct queue *q, const struct op_linear *op)
+/* Output c for row r of x, before anything follows. */
+static double product(const struct op_linear *op, int r, int c)
 {
     const struct ref_weight *w = (const struct ref_weight *)op->w;
+    const double *column = w->values + (size_t)c * (size_t)w->base.cols;
+    double sum = 0;
 
+    for (int k = 0; k < op->x.cols; k++)
+        sum += get(op->x, r, k) * column[k];
+    return sum + w->bias[c];
+}
+
+static double silu(double v)
+{
+    return v / (1 + exp(-v));
+}
+
+void dn_ref_linear(struct queue *q, const struct op_linear *op)
+{
     (void)q;
     for (int r = 0; r < op->y.rows; r++)
         for (int c = 0; c < op->y.cols; c++) {
-            const double *column = w->values + (size_t)c * (size_t)w->base.cols;
-            double sum = 0;
-            for (int k = 0; k < op->x.cols; k++)
-                sum += get(op->x, r, k) * column[k];
-            sum += w->bias[c];
+            double sum = product(op, r, c);
 
             if (op->act == OP_GELU)
                 sum = gelu(sum);
+            if (op->act == OP_SWIGLU)
+                sum = silu(sum) * product(op, r, op->y.cols + c);
             if (op->scale)
                 sum *= op->scale[c];
             if (op->residual.data)
@@ -143,10 +156,8 @@ void dn_ref_swiglu(struct queue *q, const struct op_swiglu *op)
 
     (void)q;
     for (int r = 0; r < op->y.rows; r++)
-        for (int c = 0; c < hidden; c++) {
-            double gate = get(op->x, r, c);
-            put(op->y, r, c, gate / (1 + exp(-gate)) * get(op->x, r, hidden + c));
-        }
+        for (int c = 0; c < hidden; c++)
+            put(op->y, r, c, silu(get(op->x, r, c)) * get(op->x, r, hidden + c));
 }
 
 void dn_ref_gelu(struct queue *q, const struct op_gelu *op)
