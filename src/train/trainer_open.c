@@ -23,6 +23,7 @@ static bool decide(struct trainer *t, struct dino_error *err)
     bool ok = dn_run_settings(&settings, t->options, t->dataset.count, err);
 
     t->from = settings.start;
+    t->from.weights.tensors = &t->from.tensors; /* they have moved */
     t->from_heads = settings.heads;
     t->config = settings.config;
     t->preset = settings.preset;
