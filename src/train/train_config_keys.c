@@ -1,7 +1,8 @@
 /*
  * Every setting of a training run. Paths, order and defaults are those of the official
  * ssl_default_config.yaml; student.embed_dim, depth and num_heads are this program's own, for
- * networks smaller than the official ones, and so are student.cosine_init, for little data, and
+ * networks smaller than the official ones, and so are student.cosine_init, for little data,
+ * crops.blur_max_sigma, for crops much smaller than 224 pixels, and
  * optim.freeze_backbone_epochs, while which the heads learn alone. An OFFICIAL_EPOCH_LENGTH of
  * 0, which the official code has not, means one pass over the pictures.
  */
@@ -143,6 +144,7 @@ const struct config_key dn_config_keys[] = {
     PAIR("crops.global_crops_scale", crops.global_scale, "0.32", "1.0"),
     WHOLE("crops.local_crops_number", crops.local_number, "8", 0, 64),
     PAIR("crops.local_crops_scale", crops.local_scale, "0.05", "0.32"),
+    REAL("crops.blur_max_sigma", crops.blur_most, "2.0", 0.1, 100),
     WHOLE("crops.global_crops_size", crops.global_size, "224", 1, 4096),
     WHOLE("crops.local_crops_size", crops.local_size, "96", 1, 4096),
     WHOLE("evaluation.eval_period_iterations", evaluation.period, "12500", 0, MANY),
