@@ -10,14 +10,16 @@
 
 #include "base/alloc.h"
 #include "base/file.h"
+#include "base/memory_room.h"
 #include "base/rng.h"
 #include "train/cosine_weights.h"
 #include "train/first_weights.h"
+#include "train/run_memory.h"
 #include "train/run_settings.h"
 
 /* ---- settings ---- */
 
-static bool decide(struct trainer *t, struct dino_error *err)
+bool dn_trainer_decide(struct trainer *t, struct dino_error *err)
 {
     struct run_settings settings;
     bool ok = dn_run_settings(&settings, t->options, t->dataset.count, err);
@@ -101,7 +103,7 @@ static bool find_folder(struct trainer *t, struct dino_error *err)
 
 /* ---- the network ---- */
 
-static bool open_net(struct trainer *t, struct dino_error *err)
+bool dn_trainer_open_table(struct trainer *t, struct dino_error *err)
 {
     struct net_config net;
 
@@ -113,8 +115,12 @@ static bool open_net(struct trainer *t, struct dino_error *err)
     if (!t->device->ops->train)
         return dn_fail(err, DINO_EUNSUPPORTED, "device %s cannot train", t->device->name);
     t->queue = dn_queue_new(t->device, t->options->threads, err);
-    return t->queue && dn_params_table_init(&t->table, &net, err) &&
-           dn_train_blocks_init(&t->blocks, t->queue, &t->table, t->comm, err) &&
+    return t->queue && dn_params_table_init(&t->table, &net, err);
+}
+
+static bool open_blocks(struct trainer *t, struct dino_error *err)
+{
+    return dn_train_blocks_init(&t->blocks, t->queue, &t->table, t->comm, err) &&
            (t->rates = dn_calloc((size_t)t->table.count, sizeof *t->rates, "rates", err));
 }
 
@@ -132,8 +138,7 @@ static bool most_masked(const struct train_config *config, int *most, struct din
     return true;
 }
 
-static bool ssl_settings(const struct trainer *t, struct ssl_config *config,
-                         struct dino_error *err)
+bool dn_trainer_ssl(const struct trainer *t, struct ssl_config *config, struct dino_error *err)
 {
     const struct train_config *c = &t->config;
 
@@ -154,33 +159,25 @@ static bool ssl_settings(const struct trainer *t, struct ssl_config *config,
     return most_masked(c, &config->most_masked, err);
 }
 
-/* The largest part that leaves half of the memory to others, unless the size is given. */
-static bool open_step(struct trainer *t, int micro, struct dino_error *err)
+/* The largest part that leaves half of the memory to others, unless the size is given. Memory
+ * that is not there is promised all the same, and who uses it killed: so it is counted before.
+ */
+static bool open_net(struct trainer *t, int micro, struct dino_error *err)
 {
-    double memory = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGE_SIZE);
-    double blocks = 5.0 * (double)t->table.elements * (double)dino_dtype_size(t->blocks.dtype);
     struct ssl_config config;
+    size_t bytes;
 
-    if (!ssl_settings(t, &config, err))
+    if (!dn_trainer_open_table(t, err) || !dn_trainer_ssl(t, &config, err))
         return false;
-    config.micro = micro > 0 ? micro : config.images;
-    if (config.micro > config.images)
-        return dn_fail(err, DINO_EARG, "%d pictures at a time, but a batch has %d",
-                       config.micro, config.images);
-    for (;;) {
-        struct dino_error failed = {0};
-        t->step_ready = dn_ssl_step_init(&t->step, t->queue, &t->table, &config, &failed);
-        bool large = t->step_ready ? (double)t->step.bytes + blocks > memory / 2
-                                   : failed.code == DINO_ENOMEM;
-        if (micro > 0 || config.micro == 1 || !large) {
-            t->state.micro = config.micro;
-            return t->step_ready || dn_fail(err, failed.code, "%s", failed.message);
-        }
-        if (t->step_ready)
-            dn_ssl_step_release(&t->step);
-        t->step_ready = false;
-        config.micro = (config.micro + 1) / 2;
-    }
+    size_t blocks = dn_blocks_bytes(&t->table, t->device->activation, dino_comm_size(t->comm));
+    if (!dn_choose_parts(t->queue, &t->table, &config, micro,
+                         dn_memory_all() / 2 - (double)blocks, &bytes, err) ||
+        !dn_check_memory(dn_memory_room(), blocks, bytes, config.micro, err) ||
+        !open_blocks(t, err))
+        return false;
+    t->state.micro = config.micro;
+    t->step_ready = dn_ssl_step_init(&t->step, t->queue, &t->table, &config, err);
+    return t->step_ready;
 }
 
 /* ---- where it begins ---- */
@@ -289,8 +286,8 @@ static bool open_all(struct trainer *t, struct dino_error *err)
     t->dataset_open = true;
     if (t->dataset.count < 1)
         return dn_fail(err, DINO_EARG, "no picture to learn from");
-    if (!decide(t, err) || !find_folder(t, err) || !parts_of(t, &micro, err) ||
-        !open_net(t, err) || !open_step(t, micro, err))
+    if (!dn_trainer_decide(t, err) || !find_folder(t, err) || !parts_of(t, &micro, err) ||
+        !open_net(t, micro, err))
         return false;
     uint64_t names = names_of(&t->dataset);
     t->state.best = -1;
