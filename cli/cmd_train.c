@@ -2,6 +2,7 @@
 #include "choose_model.h"
 #include "command.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,12 +10,15 @@
 #include "base/file.h"
 #include "base/str.h"
 #include "dino_train.h"
+#include "json_text.h"
 #include "signals.h"
+#include "train_count.h"
 
 struct settings {
     const char *output, *from, *preset, *config, *knn_train, *knn_val, *device;
-    int knn_every, micro, threads, readers, save_every, keep;
-    bool high_res, checkpointing, quiet;
+    int knn_every, micro, threads, readers, save_every, keep, ranks;
+    double memory;
+    bool high_res, checkpointing, quiet, json, dry_run;
 };
 
 #define PLACE(member) offsetof(struct settings, member)
@@ -31,7 +35,17 @@ static const struct option run_rows[] = {
     {"save-every", 0, OPTION_INT, PLACE(save_every), "STEPS",
      "between checkpoints; 0: five minutes", NULL, 0, 1e9},
     {"keep", 0, OPTION_INT, PLACE(keep), "N", "checkpoints that are kept", "3", 1, 1000000},
+    {"json", 0, OPTION_FLAG, PLACE(json), NULL, "print the result as JSON"},
     {"quiet", 'q', OPTION_FLAG, PLACE(quiet), NULL, "no plan, no progress"},
+    {0},
+};
+
+static const struct option dry_rows[] = {
+    {"dry-run", 0, OPTION_FLAG, PLACE(dry_run), NULL,
+     "print what memory it takes; PATHS and RUN may be left out"},
+    {"ranks", 0, OPTION_INT, PLACE(ranks), "N", "of so many processes", "1", 1, 65536},
+    {"memory", 0, OPTION_REAL, PLACE(memory), "GB", "that each of them has; 0: what is here",
+     "0", 0, 1e9},
     {0},
 };
 
@@ -62,6 +76,8 @@ static const char *conflict(const void *context)
 
     if (!s->knn_train != !s->knn_val)
         return "--knn-train and --knn-val go together";
+    if (!s->dry_run && (s->ranks > 1 || s->memory > 0))
+        return "--ranks and --memory belong to --dry-run";
     return s->knn_every && !s->knn_train ? "--knn-every wants --knn-train and --knn-val" : NULL;
 }
 
@@ -76,6 +92,7 @@ static const struct option_group groups[] = {
     {"Run", run_rows, 0, stage_conflict},
     {"Measured on the way", knn_rows, 0, conflict},
     {"Machine", machine_rows, 0},
+    {"Before it starts", dry_rows, 0},
     {0},
 };
 
@@ -127,7 +144,7 @@ static void say_plan(void *context, const struct dino_train_plan *plan)
 {
     struct work *work = context;
     struct report *report = work->report;
-    char pictures[32], parameters[32], memory[16], many[48];
+    char pictures[32], parameters[32], memory[16];
 
     work->plan = *plan;
     dn_note(report, "%s pictures%s%s", dn_count_text(plan->pictures, pictures),
@@ -141,10 +158,8 @@ static void say_plan(void *context, const struct dino_train_plan *plan)
             "crops 2 x %d and %d x %d pixels; %d pictures a step, %d at a time; lr %.3g",
             plan->global_size, plan->local_crops, plan->local_size, plan->batch, plan->micro,
             plan->lr);
-    snprintf(many, sizeof many, "%d processes, each with ", plan->processes);
-    dn_note(report, "%lld epochs of %lld steps on %s, f32, %s%d threads, %s of memory",
-            (long long)plan->epochs, (long long)plan->epoch_length, plan->device,
-            plan->processes > 1 ? many : "", plan->threads,
+    dn_note(report, "%lld epochs of %lld steps on %s, f32, %d threads, %s of memory",
+            (long long)plan->epochs, (long long)plan->epoch_length, plan->device, plan->threads,
             dn_bytes_text((double)plan->bytes, memory));
     if (plan->pictures < plan->batch)
         dn_warn(report, "a step takes %d pictures and there are %s: each is seen several times",
@@ -226,36 +241,49 @@ static void skipped(void *context, const char *name, const struct dino_error *wh
     dn_report_skipped(((struct work *)context)->report, name, why);
 }
 
-/* Of many processes, the first one speaks for all. */
-static bool follow(void *context, const struct dino_train_step *step)
+/* The result, for programs. */
+static bool print_json(struct report *report, const struct settings *s,
+                       const struct dino_train_result *result, struct dino_error *err)
 {
-    (void)step;
-    return !dn_report_stop(((struct work *)context)->report);
+    struct str teacher = {0};
+    struct json json = {.line = true};
+
+    dn_str_addf(&teacher, "%s/teacher.pth", s->output);
+    dn_json_open(&json, NULL, '{');
+    dn_json_text(&json, "run", s->output);
+    dn_json_text(&json, "teacher", dn_str_text(&teacher));
+    dn_json_int(&json, "steps", result->steps);
+    dn_json_real(&json, "loss", result->loss, 9);
+    dn_json_real(&json, "knn", result->knn < 0 ? NAN : result->knn, 6);
+    dn_json_real(&json, "seconds", result->seconds, 6);
+    dn_json_int(&json, "skipped", result->skipped);
+    dn_json_close(&json, '}');
+    bool ok = dn_json_print(&json, report, err);
+    dn_json_release(&json);
+    dn_str_release(&teacher);
+    return ok;
 }
 
-static int train(struct call *call, const struct settings *s, const char **paths,
-                 int path_count, const char **wishes, int wish_count)
-{
-    struct work work = {.report = call->report, .first_knn = -1};
-    struct dino_error err = {0};
-    struct dino_comm *comm = dino_comm_open(&err);
-    bool first = dino_comm_rank(comm) == 0;
-    struct dino_train_result result = {0};
-    char *from = NULL;
+/* Words that are no options: paths, and settings behind them. */
+struct words {
+    const char **paths, **wishes;
+    int path_count, wish_count;
+    char *from; /* the file that --from names, heap */
+};
 
-    if (s->from && !(from = dn_model_resolve(s->from, &err)))
-        return dn_report_error(call->report, &err);
-    struct dino_train_options options = {
-        .size = sizeof options,
-        .pictures = paths,
-        .picture_count = path_count,
+static struct dino_train_options options_of(const struct settings *s, const struct words *words)
+{
+    return (struct dino_train_options){
+        .size = sizeof(struct dino_train_options),
+        .pictures = words->paths,
+        .picture_count = words->path_count,
         .output = s->output,
-        .from = from,
+        .from = words->from,
         .high_res = s->high_res,
         .preset = s->preset,
         .config = s->config,
-        .settings = wishes,
-        .setting_count = wish_count,
+        .settings = words->wishes,
+        .setting_count = words->wish_count,
         .knn_train = s->knn_train,
         .knn_val = s->knn_val,
         .knn_steps = s->knn_every,
@@ -264,54 +292,82 @@ static int train(struct call *call, const struct settings *s, const char **paths
         .device = s->device,
         .threads = s->threads,
         .readers = s->readers,
-        .comm = comm,
         .save_steps = s->save_every,
         .keep = s->keep,
-        .started = first ? say_plan : NULL,
-        .progress = first ? progress : follow,
-        .skipped = skipped,
-        .context = &work,
     };
+}
 
-    if (!comm)
+static int count(struct call *call, const struct settings *s, const struct words *words)
+{
+    struct dino_train_options options = options_of(s, words);
+    struct dino_train_memory memory;
+    struct dino_error err = {0};
+
+    if (!dino_train_count(&options, s->ranks, (size_t)(1e9 * s->memory), &memory, &err))
         return dn_report_error(call->report, &err);
+    return dn_print_train_count(call->report, &memory, s->json);
+}
+
+static int train(struct call *call, const struct settings *s, const struct words *words)
+{
+    struct work work = {.report = call->report, .first_knn = -1};
+    struct dino_error err = {0};
+    struct dino_train_result result = {0};
+    struct dino_train_options options = options_of(s, words);
+
+    options.started = say_plan;
+    options.progress = progress;
+    options.skipped = skipped;
+    options.context = &work;
     dn_signals_hold();
     bool ok = dino_train(&options, &result, &err);
-    int status = ok ? STATUS_OK : STATUS_FAILED;
-    call->report->quiet = call->report->quiet || !first;
-    if (!ok && first)
-        status = dn_report_error(call->report, &err);
-    dino_comm_close(comm);
+    int status = ok ? STATUS_OK : dn_report_error(call->report, &err);
     if (!ok && err.code == DINO_ECANCELLED)
         dn_note(call->report, "%s: saved at step %lld of %lld; the same command goes on",
                 s->output, (long long)result.steps, (long long)work.plan.steps);
     if (ok)
         dn_note(call->report, "%s/teacher.pth and %s/teacher (Hugging Face) after %lld steps",
                 s->output, s->output, (long long)result.steps);
-    free(from);
+    if (ok && s->json && !print_json(call->report, s, &result, &err))
+        status = dn_report_error(call->report, &err);
     return status;
+}
+
+static int choose(struct call *call, const struct settings *s, struct words *words)
+{
+    struct dino_error err = {0};
+
+    if (s->from && !(words->from = dn_model_resolve(s->from, &err)))
+        return dn_report_error(call->report, &err);
+    if (s->dry_run)
+        return count(call, s, words);
+    if (!words->path_count)
+        return dn_misuse(call, words->wish_count ? "settings, but no pictures to learn from"
+                                                 : "nothing to work on");
+    if (!s->output || !*s->output)
+        return dn_misuse(call, "where to? -o RUN, a folder");
+    return train(call, s, words);
 }
 
 static int run(struct call *call)
 {
     const struct settings *settings = call->settings;
     struct dino_error err = {0};
-    int paths = 0, wishes = 0;
+    size_t most = (size_t)call->count + 1;
 
     call->report->quiet = settings->quiet;
-    if (!settings->output || !*settings->output)
-        return dn_misuse(call, "where to? -o RUN, a folder");
-    const char **words = dn_calloc(2 * (size_t)call->count, sizeof *words, "arguments", &err);
-    if (!words)
+    const char **all = dn_calloc(2 * most, sizeof *all, "arguments", &err);
+    if (!all)
         return dn_report_error(call->report, &err);
+    struct words words = {.paths = all, .wishes = all + most};
     for (int i = 0; i < call->count; i++)
         if (is_setting(call->items[i]))
-            words[call->count + wishes++] = call->items[i];
+            words.wishes[words.wish_count++] = call->items[i];
         else
-            words[paths++] = call->items[i];
-    int status = paths ? train(call, settings, words, paths, words + call->count, wishes)
-                       : dn_misuse(call, "settings, but no pictures to learn from");
-    free(words);
+            words.paths[words.path_count++] = call->items[i];
+    int status = choose(call, settings, &words);
+    free(words.from);
+    free(all);
     return status;
 }
 
@@ -331,12 +387,12 @@ const struct command dn_cmd_train = {
     .groups = groups,
     .settings_size = sizeof(struct settings),
     .computes = true,
-    .least = 1,
     .most = -1,
     .run = run,
-    .examples = "  dino train photos/ -o run\n"
-                "  dino train photos/ -o run --preset vits14-small-data optim.epochs=50\n"
-                "  dino train more/ -o run2 --from run\n"
-                "  mpirun -np 4 --bind-to none dino train photos/ -o run\n"
-                "  dino train photos/ -o run --knn-train labelled/train --knn-val labelled/val",
+    .examples =
+        "  dino train photos/ -o run\n"
+        "  dino train photos/ -o run --preset vits14-small-data optim.epochs=50\n"
+        "  dino train more/ -o run2 --from run\n"
+        "  dino train photos/ -o run --knn-train labelled/train --knn-val labelled/val\n"
+        "  dino train --dry-run --preset vitg14 --ranks 8 --memory 80",
 };

@@ -47,8 +47,7 @@ struct dino_train_plan {
     int global_size, local_size, local_crops;
     int64_t parameters; /* of the backbone */
     int64_t pictures;
-    int batch, micro; /* pictures a step, and of them at a time in each process */
-    int processes;
+    int batch, micro; /* pictures a step, and of them at a time */
     int64_t epochs, epoch_length, steps, first_step;
     double lr;              /* at its peak */
     size_t bytes;           /* of activations, parameters and moments */
@@ -99,8 +98,7 @@ struct dino_train_options {
     int keep;               /* checkpoints; 0: 3 */
     int64_t health_steps;   /* between looks for collapse; 0: 50, < 0: never */
     void (*started)(void *context, const struct dino_train_plan *plan);
-    /* false on any process: all stop */
-    bool (*progress)(void *context, const struct dino_train_step *step);
+    bool (*progress)(void *context, const struct dino_train_step *step); /* false: stop */
     dino_skip_fn skipped;
     void *context;
 };
@@ -117,6 +115,31 @@ struct dino_train_result {
  * allowed. */
 DINO_API bool dino_train(const struct dino_train_options *options,
                          struct dino_train_result *result, struct dino_error *err);
+
+/* What training takes of each process's memory, in bytes where nothing else is said. */
+struct dino_train_memory {
+    char arch[32];
+    int64_t parameters; /* of the student, heads included */
+    int processes;
+    int batch, micro; /* pictures of a process a step, and of them at a time */
+    size_t student, teacher, gradients;
+    size_t moments;     /* of AdamW: this process's share of them */
+    size_t activations; /* of one part, and what is kept of the whole batch beside logits */
+    size_t logits;      /* targets of the whole batch, the student's answers of one part */
+    size_t batches;     /* crops: those in use and those made ahead */
+    size_t all;
+    size_t room; /* what there is for it: `all` beyond it does not fit */
+};
+
+/*
+ * Count, without taking it, the memory of a run with these options: pictures are only counted
+ * and may be left out where preset or config is given, output is not looked at. `processes`
+ * train together (0: one), each with `memory` bytes (0: this machine's, of which half is left
+ * to others while there is a choice). Succeeds as well where it does not fit.
+ */
+DINO_API bool dino_train_count(const struct dino_train_options *options, int processes,
+                               size_t memory, struct dino_train_memory *count,
+                               struct dino_error *err);
 
 /* What a run's training_metrics.json holds. */
 struct dino_train_curves {

@@ -14,8 +14,10 @@ enum { SOLARIZE_FROM = 128, TRIES = 10 };
 
 void dn_augment_init(struct augment *augment, const struct train_config *config)
 {
-    struct crop_kind global = {.size = config->crops.global_size};
-    struct crop_kind local = {.size = config->crops.local_size, .blur = 0.5};
+    struct crop_kind global = {.size = config->crops.global_size,
+                               .blur_most = config->crops.blur_most};
+    struct crop_kind local = {
+        .size = config->crops.local_size, .blur = 0.5, .blur_most = config->crops.blur_most};
 
     memcpy(global.scale, config->crops.global_scale, sizeof global.scale);
     memcpy(local.scale, config->crops.local_scale, sizeof local.scale);
@@ -88,7 +90,7 @@ struct crop_plan dn_crop_plan(const struct augment *augment, int crop, int width
     draw_jitter(&plan, &draws);
     plan.gray = dn_draw_chance(&draws, GRAY);
     bool blur = dn_draw_chance(&draws, kind->blur);
-    double sigma = dn_draw_between(&draws, 0.1, 2.0);
+    double sigma = dn_draw_between(&draws, 0.1, kind->blur_most);
     plan.sigma = blur ? sigma : 0;
     plan.solarize = dn_draw_chance(&draws, kind->solarize);
     return plan;

@@ -30,6 +30,7 @@ struct crop_kind {
     int size;
     double scale[2];       /* part of the picture's area */
     double blur, solarize; /* effective probabilities */
+    double blur_most;      /* the largest sigma, in pixels of the crop */
 };
 
 struct augment {

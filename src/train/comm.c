@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/cpu_features.h"
@@ -26,28 +25,11 @@ static int started_together(void)
     return 1;
 }
 
-/* Beside the program, as in a build's folder, or where libraries are. */
-static void *open_plugin(void)
-{
-    static const char name[] = "libdino_mpi.so";
-    char path[4096];
-    ssize_t size = readlink("/proc/self/exe", path, sizeof path - sizeof name);
-    void *plugin = NULL;
-
-    if (size > 0) {
-        path[size] = 0;
-        char *file = strrchr(path, '/') + 1;
-        memcpy(file, name, sizeof name);
-        plugin = dlopen(path, RTLD_NOW | RTLD_GLOBAL);
-    }
-    return plugin ? plugin : dlopen(name, RTLD_NOW | RTLD_GLOBAL);
-}
-
 /* A function of the plug-in, which then stays for the life of the process: MPI cannot be
  * unloaded. */
 static void *plugin_function(const char *name, struct dino_error *err)
 {
-    void *plugin = open_plugin();
+    void *plugin = dlopen("libdino_mpi.so", RTLD_NOW | RTLD_GLOBAL);
     void *function = plugin ? dlsym(plugin, name) : NULL;
 
     if (!function)
@@ -63,7 +45,7 @@ struct dino_comm *dino_comm_open(struct dino_error *err)
     if (together == 1) {
         struct dino_comm *c = dn_calloc(1, sizeof *c, "a process", err);
         if (c)
-            *c = (struct dino_comm){.size = 1, .nearby = 1, .sharing = 1};
+            *c = (struct dino_comm){.size = 1, .sharing = 1};
         return c;
     }
     *(void **)&open_mpi = plugin_function("dn_comm_mpi_open", err);
@@ -113,13 +95,6 @@ int dn_comm_cores(const struct dino_comm *c)
     int cores = dn_cpu_cores() / (c ? c->sharing : 1);
 
     return cores > 1 ? cores : 1;
-}
-
-double dn_comm_memory(const struct dino_comm *c)
-{
-    double memory = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGE_SIZE);
-
-    return memory / (c ? c->nearby : 1);
 }
 
 /* ---- calls that one process answers itself ---- */

@@ -41,14 +41,12 @@ struct comm_ops {
 struct dino_comm {
     const struct comm_ops *ops; /* NULL: alone */
     int rank, size;
-    int nearby;  /* processes on this machine, this one included */
-    int sharing; /* those of them that may run on the same cores */
+    int sharing; /* processes that may run on the same cores as this one, itself included */
     struct dino_error error;
 };
 
-/* This process's share of the machine: cores, at least one, and bytes of memory. */
+/* Cores that are this process's share, at least one. */
 int dn_comm_cores(const struct dino_comm *c);
-double dn_comm_memory(const struct dino_comm *c);
 
 void dn_comm_sum(struct dino_comm *c, void *data, size_t count, enum dino_dtype dtype);
 void dn_comm_largest(struct dino_comm *c, void *data, size_t count, enum dino_dtype dtype);

@@ -189,7 +189,6 @@ static bool init_device(struct ssl_step *s, struct dino_error *err)
     const struct net_config *net = &s->table->config;
     int dino = net->dino.prototypes, ibot;
 
-    s->bytes = layout(s, NULL);
     s->memory = device->ops->alloc(device, s->bytes, err);
     if (!s->memory)
         return false;
@@ -207,8 +206,9 @@ static bool init_device(struct ssl_step *s, struct dino_error *err)
     return dn_backbone_prepare(&s->teacher, err) && dn_backbone_prepare(&s->student, err);
 }
 
-bool dn_ssl_step_init(struct ssl_step *s, struct queue *queue, const struct params_table *table,
-                      const struct ssl_config *config, struct dino_error *err)
+bool dn_ssl_step_count(struct ssl_step *s, struct queue *queue,
+                       const struct params_table *table, const struct ssl_config *config,
+                       struct dino_error *err)
 {
     const struct params_table *teacher = config->frozen.table ? config->frozen.table : table;
     enum dino_dtype dtype = queue->device->activation;
@@ -228,8 +228,20 @@ bool dn_ssl_step_init(struct ssl_step *s, struct queue *queue, const struct para
         return dn_fail(err, DINO_EUNSUPPORTED, "training in %s on device %s, wanted f32",
                        dino_dtype_name(dtype), queue->device->name);
     if (config_good(&s->config, &table->config, err) &&
-        teacher_fits(&teacher->config, &table->config, err) && init_backbones(s, err) &&
-        init_host(s, err) && init_device(s, err))
+        teacher_fits(&teacher->config, &table->config, err) && init_backbones(s, err)) {
+        s->bytes = layout(s, NULL);
+        return true;
+    }
+    dn_ssl_step_release(s);
+    return false;
+}
+
+bool dn_ssl_step_init(struct ssl_step *s, struct queue *queue, const struct params_table *table,
+                      const struct ssl_config *config, struct dino_error *err)
+{
+    if (!dn_ssl_step_count(s, queue, table, config, err))
+        return false;
+    if (init_host(s, err) && init_device(s, err))
         return true;
     dn_ssl_step_release(s);
     return false;

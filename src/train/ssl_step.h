@@ -106,6 +106,10 @@ struct ssl_step {
     size_t *share_starts; /* [processes + 1] */
 };
 
+/* Only count: the shapes and bytes of a step that cannot run. Release it. */
+bool dn_ssl_step_count(struct ssl_step *s, struct queue *queue,
+                       const struct params_table *table, const struct ssl_config *config,
+                       struct dino_error *err);
 bool dn_ssl_step_init(struct ssl_step *s, struct queue *queue, const struct params_table *table,
                       const struct ssl_config *config, struct dino_error *err);
 void dn_ssl_step_release(struct ssl_step *s);

@@ -42,7 +42,6 @@ struct train_config {
     struct {
         struct train_head head;
         double koleo_loss_weight;
-        bool koleo_loss_distributed;
     } dino;
 
     struct {
@@ -91,6 +90,7 @@ struct train_config {
     struct {
         double global_scale[2], local_scale[2]; /* global_crops_scale, local_crops_scale */
         int local_number, global_size, local_size;
+        double blur_most; /* blur_max_sigma, our own */
     } crops;
 
     struct {

@@ -1,11 +1,10 @@
 /*
  * Every setting of a training run. Paths, order and defaults are those of the official
  * ssl_default_config.yaml; student.embed_dim, depth and num_heads are this program's own, for
- * networks smaller than the official ones, and so are student.cosine_init, for little data, and
- * optim.freeze_backbone_epochs, while which the heads learn alone. dino.koleo_loss_distributed
- * is DINOv3's name: KoLeo looks for neighbours in the whole batch, unless it is false: then in
- * each process's share, as the official DINOv2 does. An OFFICIAL_EPOCH_LENGTH of 0, which the
- * official code has not, means one pass over the pictures.
+ * networks smaller than the official ones, and so are student.cosine_init, for little data,
+ * crops.blur_max_sigma, for crops much smaller than 224 pixels, and
+ * optim.freeze_backbone_epochs, while which the heads learn alone. An OFFICIAL_EPOCH_LENGTH of
+ * 0, which the official code has not, means one pass over the pictures.
  */
 #include "train/train_config_keys.h"
 
@@ -87,7 +86,6 @@ const struct config_key dn_config_keys[] = {
     WHOLE("dino.head_nlayers", dino.head.layers, "3", 1, 16),
     WHOLE("dino.head_hidden_dim", dino.head.hidden, "2048", 1, WIDE),
     REAL("dino.koleo_loss_weight", dino.koleo_loss_weight, "0.1", 0, 1e6),
-    FLAG("dino.koleo_loss_distributed", dino.koleo_loss_distributed, "true"),
     REAL("ibot.loss_weight", ibot.head.loss_weight, "1.0", 0, 1e6),
     REAL("ibot.mask_sample_probability", ibot.mask_sample_probability, "0.5", 0, 1),
     PAIR("ibot.mask_ratio_min_max", ibot.mask_ratio_min_max, "0.1", "0.5"),
@@ -146,6 +144,7 @@ const struct config_key dn_config_keys[] = {
     PAIR("crops.global_crops_scale", crops.global_scale, "0.32", "1.0"),
     WHOLE("crops.local_crops_number", crops.local_number, "8", 0, 64),
     PAIR("crops.local_crops_scale", crops.local_scale, "0.05", "0.32"),
+    REAL("crops.blur_max_sigma", crops.blur_most, "2.0", 0.1, 100),
     WHOLE("crops.global_crops_size", crops.global_size, "224", 1, 4096),
     WHOLE("crops.local_crops_size", crops.local_size, "96", 1, 4096),
     WHOLE("evaluation.eval_period_iterations", evaluation.period, "12500", 0, MANY),

@@ -14,23 +14,15 @@
 
 /* ViT of width 64, one block, patches of 7, crops of 28 and 14 pixels: a first run. */
 static const char *const first[] = {
-    "student.embed_dim=64",
-    "student.depth=1",
-    "student.num_heads=2",
-    "student.patch_size=7",
-    "student.num_register_tokens=1",
-    "student.drop_path_rate=0",
-    "student.layerscale=0.1",
-    "dino.head_n_prototypes=48",
-    "dino.head_bottleneck_dim=16",
-    "dino.head_hidden_dim=32",
-    "crops.global_crops_size=28",
-    "crops.local_crops_size=14",
-    "crops.local_crops_number=2",
-    "train.batch_size_per_gpu=8",
-    "optim.epochs=40",
-    "optim.warmup_epochs=1",
-    NULL,
+    "student.embed_dim=64",          "student.depth=1",
+    "student.num_heads=2",           "student.patch_size=7",
+    "student.num_register_tokens=1", "student.drop_path_rate=0",
+    "student.layerscale=0.1",        "student.cosine_init=false",
+    "dino.head_n_prototypes=48",     "dino.head_bottleneck_dim=16",
+    "dino.head_hidden_dim=32",       "crops.global_crops_size=28",
+    "crops.local_crops_size=14",     "crops.local_crops_number=2",
+    "train.batch_size_per_gpu=8",    "optim.epochs=40",
+    "optim.warmup_epochs=1",         NULL,
 };
 enum { PICTURES = 16, EPOCH = PICTURES / 8, MOST = 24 };
 
@@ -269,7 +261,7 @@ TEST(the_official_setting_takes_shape_and_weights_and_no_recipe)
     CHECK(err.code == DINO_ECANCELLED);
     CHECK(w.plan.dim == 64 && w.plan.depth == 1 && w.plan.patch == 7);
     CHECK(w.plan.from_grid == 4 && w.plan.grid == 8 && w.plan.frozen_epochs == 0);
-    CHECK(w.plan.epochs == 200 && fabs(w.plan.lr - 0.004 * sqrt(64 / 1024.0)) < 1e-12);
+    CHECK(w.plan.epochs == 200 && fabs(w.plan.lr - 0.0025 * sqrt(64 / 1024.0)) < 1e-12);
 }
 
 TEST(the_stage_of_larger_crops_has_the_runs_schedules_shortened)

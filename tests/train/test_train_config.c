@@ -322,6 +322,6 @@ TEST(the_preset_for_the_smallest_network_is_small)
     dn_train_config_defaults(&c);
     CHECK_OK(dn_train_config_preset(&c, "vitt14-small-data", &err), err);
     CHECK_OK(dn_train_config_vit(&c, &vit, &err), err);
-    CHECK(vit.dim == 192 && vit.heads == 3 && vit.depth == 12 && vit.hidden == 768);
-    CHECK(vit.positions == DINO_POSITIONS_ANTIALIAS && vit.grid_rows == 7);
+    CHECK(vit.dim == 256 && vit.heads == 4 && vit.depth == 6 && vit.hidden == 1024);
+    CHECK(vit.positions == DINO_POSITIONS_ANTIALIAS && vit.grid_rows == 4);
 }

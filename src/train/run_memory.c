@@ -1,0 +1,134 @@
+#include "train/run_memory.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/memory_room.h"
+
+size_t dn_blocks_bytes(const struct params_table *table, enum dino_dtype dtype, int processes)
+{
+    size_t width = dino_dtype_size(dtype), count = (size_t)processes;
+
+    return (3 * table->elements + 2 * ((table->elements + count - 1) / count)) * width;
+}
+
+/* What the heads answer, and what they should. */
+static size_t logit_bytes(const struct ssl_step *s)
+{
+    const struct mat all[] = {s->dino_targets, s->ibot_targets, s->dino_logits, s->ibot_logits};
+    size_t bytes = 0;
+
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        bytes += (size_t)all[i].rows * (size_t)all[i].cols * dino_dtype_size(all[i].dtype);
+    return bytes;
+}
+
+bool dn_choose_parts(struct queue *queue, const struct params_table *table,
+                     struct ssl_config *config, int wish, double memory, size_t *bytes,
+                     struct dino_error *err)
+{
+    struct ssl_step step;
+
+    if (wish > config->images)
+        return dn_fail(err, DINO_EARG, "%d pictures at a time, but a batch has %d", wish,
+                       config->images);
+    for (config->micro = wish > 0 ? wish : config->images;;) {
+        if (!dn_ssl_step_count(&step, queue, table, config, err))
+            return false;
+        *bytes = step.bytes;
+        dn_ssl_step_release(&step);
+        if (wish > 0 || config->micro == 1 || (double)*bytes <= memory)
+            return true;
+        config->micro = (config->micro + 1) / 2;
+    }
+}
+
+bool dn_check_memory(double memory, size_t blocks, size_t step, int micro,
+                     struct dino_error *err)
+{
+    if ((double)blocks + (double)step <= memory)
+        return true;
+    return dn_fail(
+        err, DINO_ENOMEM,
+        "parameters, gradients and moments take %.1f GB, %d picture%s at a time %.1f "
+        "GB, and %.1f GB are free: take a smaller network, a smaller "
+        "train.batch_size_per_gpu, fewer dino.head_n_prototypes%s or "
+        "--checkpointing",
+        1e-9 * (double)blocks, micro, micro == 1 ? "" : "s", 1e-9 * (double)step, 1e-9 * memory,
+        micro > 1 ? ", a smaller --micro" : "");
+}
+
+/* ---- counting without a run ---- */
+
+static bool count_pictures(struct trainer *t, struct dino_error *err)
+{
+    const struct dino_train_options *o = t->options;
+
+    if (o->picture_count == 0 && !o->preset && !o->config && !o->from)
+        return dn_fail(err, DINO_EARG,
+                       "which network? pictures, a preset, a config or a file say it");
+    if (o->picture_count == 0)
+        return true;
+    struct dino_source *source = dino_source_open(o->pictures, o->picture_count, NULL, err);
+    t->dataset.count = source ? dino_source_count(source) : 0;
+    dino_source_close(source);
+    return source != NULL;
+}
+
+/* The loader's ring of bytes and the batch in use as numbers. */
+static size_t batch_bytes(const struct ssl_config *c)
+{
+    enum { RING = 3 };
+    size_t global = 2 * (size_t)c->global_size * (size_t)c->global_size;
+    size_t local = (size_t)c->local_crops * (size_t)c->local_size * (size_t)c->local_size;
+
+    return (size_t)c->images * 3 * (global + local) * (RING + sizeof(float));
+}
+
+static bool fill(struct trainer *t, struct ssl_config *config, size_t memory,
+                 struct dino_train_memory *m, struct dino_error *err)
+{
+    enum dino_dtype dtype = t->device->activation;
+    size_t block = t->table.elements * dino_dtype_size(dtype), bytes = 0;
+    size_t blocks = dn_blocks_bytes(&t->table, dtype, m->processes);
+    double room = memory ? (double)memory : dn_memory_room();
+    double taken = (double)(blocks + batch_bytes(config));
+    struct ssl_step step;
+
+    if (!dn_choose_parts(t->queue, &t->table, config, t->options->micro,
+                         (memory ? room : dn_memory_all() / 2) - taken, &bytes, err) ||
+        !dn_ssl_step_count(&step, t->queue, &t->table, config, err))
+        return false;
+    snprintf(m->arch, sizeof m->arch, "%s", dn_vit_config_name(&t->table.config.backbone));
+    for (int i = 0; i < t->table.count; i++)
+        m->parameters += (int64_t)t->table.items[i].count;
+    m->batch = config->images;
+    m->micro = config->micro;
+    m->student = m->teacher = m->gradients = block;
+    m->moments = blocks - 3 * block;
+    m->logits = logit_bytes(&step);
+    m->activations = bytes - m->logits;
+    m->batches = batch_bytes(config);
+    m->all = blocks + bytes + m->batches;
+    m->room = (size_t)room;
+    dn_ssl_step_release(&step);
+    return true;
+}
+
+bool dino_train_count(const struct dino_train_options *options, int processes, size_t memory,
+                      struct dino_train_memory *count, struct dino_error *err)
+{
+    struct trainer t = {.options = options, .lock = -1};
+    struct ssl_config config;
+
+    *count = (struct dino_train_memory){.processes = processes > 0 ? processes : 1};
+    bool ok = count_pictures(&t, err) && dn_trainer_decide(&t, err) &&
+              dn_trainer_open_table(&t, err) && dn_trainer_ssl(&t, &config, err);
+    if (ok) {
+        config.all_images = config.images * count->processes;
+        ok = fill(&t, &config, memory, count, err);
+    }
+    dn_trainer_release(&t);
+    return ok;
+}

@@ -1,0 +1,20 @@
+/* What a run takes of memory: how many pictures pass at a time, and whether it fits at all. */
+#ifndef TRAIN_RUN_MEMORY_H
+#define TRAIN_RUN_MEMORY_H
+
+#include "train/trainer.h"
+
+/* Of all five blocks, moments shared by so many processes. */
+size_t dn_blocks_bytes(const struct params_table *table, enum dino_dtype dtype, int processes);
+
+/* Fill config->micro: `wish` pictures, or if 0 the largest part that takes at most `memory`
+ * bytes, at least one. *bytes: what the step takes. */
+bool dn_choose_parts(struct queue *queue, const struct params_table *table,
+                     struct ssl_config *config, int wish, double memory, size_t *bytes,
+                     struct dino_error *err);
+
+/* Refuse what `memory` cannot hold, and say what to change. */
+bool dn_check_memory(double memory, size_t blocks, size_t step, int micro,
+                     struct dino_error *err);
+
+#endif
