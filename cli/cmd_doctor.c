@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "base/str.h"
 #include "choose_model.h"
+#include "dino_train.h"
 #include "hub.h"
 #include "json_text.h"
 
@@ -107,6 +108,9 @@ static void tell_all(struct report *report, struct json *json)
 #else
     tell(report, json, "downloads", "not in this build");
 #endif
+    char mpi[256];
+    dino_comm_transport(mpi);
+    tell(report, json, "many processes", mpi);
     char *cache = dn_cache_dir(&err);
     tell(report, json, "cache", cache ? cache : err.message);
     char *path = dn_model_path(&model, &err);

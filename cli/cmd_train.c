@@ -144,7 +144,7 @@ static void say_plan(void *context, const struct dino_train_plan *plan)
 {
     struct work *work = context;
     struct report *report = work->report;
-    char pictures[32], parameters[32], memory[16];
+    char pictures[32], parameters[32], memory[16], many[48];
 
     work->plan = *plan;
     dn_note(report, "%s pictures%s%s", dn_count_text(plan->pictures, pictures),
@@ -158,8 +158,10 @@ static void say_plan(void *context, const struct dino_train_plan *plan)
             "crops 2 x %d and %d x %d pixels; %d pictures a step, %d at a time; lr %.3g",
             plan->global_size, plan->local_crops, plan->local_size, plan->batch, plan->micro,
             plan->lr);
-    dn_note(report, "%lld epochs of %lld steps on %s, f32, %d threads, %s of memory",
-            (long long)plan->epochs, (long long)plan->epoch_length, plan->device, plan->threads,
+    snprintf(many, sizeof many, "%d processes, each with ", plan->processes);
+    dn_note(report, "%lld epochs of %lld steps on %s, f32, %s%d threads, %s of memory",
+            (long long)plan->epochs, (long long)plan->epoch_length, plan->device,
+            plan->processes > 1 ? many : "", plan->threads,
             dn_bytes_text((double)plan->bytes, memory));
     if (plan->pictures < plan->batch)
         dn_warn(report, "a step takes %d pictures and there are %s: each is seen several times",
@@ -241,6 +243,13 @@ static void skipped(void *context, const char *name, const struct dino_error *wh
     dn_report_skipped(((struct work *)context)->report, name, why);
 }
 
+/* Of many processes, the first one speaks for all. */
+static bool follow(void *context, const struct dino_train_step *step)
+{
+    (void)step;
+    return !dn_report_stop(((struct work *)context)->report);
+}
+
 /* The result, for programs. */
 static bool print_json(struct report *report, const struct settings *s,
                        const struct dino_train_result *result, struct dino_error *err)
@@ -313,22 +322,31 @@ static int train(struct call *call, const struct settings *s, const struct words
     struct work work = {.report = call->report, .first_knn = -1};
     struct dino_error err = {0};
     struct dino_train_result result = {0};
+    struct dino_comm *comm = dino_comm_open(&err);
+    bool first = dino_comm_rank(comm) == 0;
     struct dino_train_options options = options_of(s, words);
 
-    options.started = say_plan;
-    options.progress = progress;
+    if (!comm)
+        return dn_report_error(call->report, &err);
+    options.comm = comm;
+    options.started = first ? say_plan : NULL;
+    options.progress = first ? progress : follow;
     options.skipped = skipped;
     options.context = &work;
     dn_signals_hold();
     bool ok = dino_train(&options, &result, &err);
-    int status = ok ? STATUS_OK : dn_report_error(call->report, &err);
+    int status = ok ? STATUS_OK : STATUS_FAILED;
+    call->report->quiet = call->report->quiet || !first;
+    if (!ok && first)
+        status = dn_report_error(call->report, &err);
+    dino_comm_close(comm);
     if (!ok && err.code == DINO_ECANCELLED)
         dn_note(call->report, "%s: saved at step %lld of %lld; the same command goes on",
                 s->output, (long long)result.steps, (long long)work.plan.steps);
     if (ok)
         dn_note(call->report, "%s/teacher.pth and %s/teacher (Hugging Face) after %lld steps",
                 s->output, s->output, (long long)result.steps);
-    if (ok && s->json && !print_json(call->report, s, &result, &err))
+    if (ok && first && s->json && !print_json(call->report, s, &result, &err))
         status = dn_report_error(call->report, &err);
     return status;
 }
@@ -393,6 +411,7 @@ const struct command dn_cmd_train = {
         "  dino train photos/ -o run\n"
         "  dino train photos/ -o run --preset vits14-small-data optim.epochs=50\n"
         "  dino train more/ -o run2 --from run\n"
+        "  mpirun -np 4 --bind-to none dino train photos/ -o run\n"
         "  dino train photos/ -o run --knn-train labelled/train --knn-val labelled/val\n"
         "  dino train --dry-run --preset vitg14 --ranks 8 --memory 80",
 };

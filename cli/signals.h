@@ -1,8 +1,8 @@
 /*
- * Ctrl-C and its relatives. By default they end the program at once; while a command writes
- * files it holds them back, looks at dn_signal_seen between steps, and cleans up after itself.
- * SIGPIPE and SIGXFSZ (ulimit -f) are ignored: then they are errors of the write, and temporary
- * files go.
+ * Ctrl-C and its relatives, SIGUSR1 too: mpirun hands it on without killing. By default they
+ * end the program at once; while a command writes files it holds them back, looks at
+ * dn_signal_seen between steps, and cleans up after itself. SIGPIPE and SIGXFSZ (ulimit -f) are
+ * ignored: then they are errors of the write, and temporary files go.
  */
 #ifndef CLI_SIGNALS_H
 #define CLI_SIGNALS_H

@@ -47,7 +47,8 @@ struct dino_train_plan {
     int global_size, local_size, local_crops;
     int64_t parameters; /* of the backbone */
     int64_t pictures;
-    int batch, micro; /* pictures a step, and of them at a time */
+    int batch, micro; /* pictures a step, and of them at a time in each process */
+    int processes;
     int64_t epochs, epoch_length, steps, first_step;
     double lr;              /* at its peak */
     size_t bytes;           /* of activations, parameters and moments */
@@ -98,7 +99,8 @@ struct dino_train_options {
     int keep;               /* checkpoints; 0: 3 */
     int64_t health_steps;   /* between looks for collapse; 0: 50, < 0: never */
     void (*started)(void *context, const struct dino_train_plan *plan);
-    bool (*progress)(void *context, const struct dino_train_step *step); /* false: stop */
+    /* false on any process: all stop */
+    bool (*progress)(void *context, const struct dino_train_step *step);
     dino_skip_fn skipped;
     void *context;
 };

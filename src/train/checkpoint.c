@@ -15,6 +15,11 @@ static const char *const block_names[] = {"student", "teacher", "first", "second
 static const char *const centre_names[] = {"centre.dino", "centre.ibot"};
 static const char kind[] = "dino training state 1";
 
+static bool is_moment(int block)
+{
+    return block >= 2;
+}
+
 static void *block_of(const struct train_blocks *b, int i)
 {
     void *const blocks[] = {b->student, b->teacher, b->first, b->second};
@@ -27,12 +32,14 @@ static struct mat centre_of(const struct ssl_step *step, int i)
     return i == 0 ? step->dino_centre : step->ibot_centre;
 }
 
-/* One tensor of a checkpoint, and its numbers on the device. */
+/* One tensor of a checkpoint, and its numbers on the device: at `data`, or, of a moment, in the
+ * shards of `moments`. */
 struct entry {
     char name[200];
     const int64_t *shape;
     int dims;
-    void *data;
+    void *data, *moments;
+    size_t first, count; /* elements, and which of the block */
     size_t bytes;
 };
 
@@ -49,9 +56,13 @@ static bool each_tensor(const struct run_numbers *n, visit_fn *visit, void *cont
     for (int b = 0; b < BLOCKS; b++)
         for (int i = 0; i < n->table->count; i++) {
             const struct param_slice *p = &n->table->items[i];
+            char *block = block_of(n->blocks, b);
             entry = (struct entry){.shape = p->shape,
                                    .dims = p->dims,
-                                   .data = (char *)block_of(n->blocks, b) + p->first * width,
+                                   .data = is_moment(b) ? NULL : block + p->first * width,
+                                   .moments = is_moment(b) ? block : NULL,
+                                   .first = p->first,
+                                   .count = p->count,
                                    .bytes = p->count * width};
             snprintf(entry.name, sizeof entry.name, "%s.%s", block_names[b], p->name);
             if (!visit(context, n, &entry, err))
@@ -95,43 +106,72 @@ static bool declare(void *writer, const struct run_numbers *n, const struct entr
                                   entry->dims, err);
 }
 
-/* What is written is copied from the device to the host first, a tensor at a time. */
+/* What is written is copied to the host first, a tensor at a time, and moments come from all
+ * processes: so all walk to the end, even where writing has failed. */
 struct copier {
-    struct safetensors_writer *writer;
-    char *scratch;
-    size_t room;
+    struct safetensors_writer *writer; /* NULL: of another process */
+    char *scratch;                     /* [the largest tensor] */
+    bool ok;
 };
 
 static bool write_numbers(void *context, const struct run_numbers *n, const struct entry *entry,
                           struct dino_error *err)
 {
-    struct copier *copier = context;
+    struct copier *c = context;
 
     if (!entry->bytes)
         return true;
-    if (!dn_grow(&copier->scratch, &copier->room, entry->bytes, 1, "a copy of a tensor", err))
-        return false;
-    n->queue->device->ops->download(n->queue, copier->scratch, entry->data, entry->bytes);
-    return dn_safetensors_write(copier->writer, copier->scratch, entry->bytes, err);
+    if (entry->moments)
+        dn_shards_gather(&n->blocks->shards, entry->moments, n->blocks->dtype, entry->first,
+                         entry->count, c->writer ? c->scratch : NULL);
+    else if (c->writer)
+        n->queue->device->ops->download(n->queue, c->scratch, entry->data, entry->bytes);
+    if (c->writer)
+        c->ok = c->ok && dn_safetensors_write(c->writer, c->scratch, entry->bytes, err);
+    return true;
+}
+
+static char *scratch_for(const struct run_numbers *n, struct dino_error *err)
+{
+    size_t most = 0;
+
+    for (int c = 0; c < CENTRES; c++)
+        most = (size_t)centre_of(n->step, c).cols > most ? (size_t)centre_of(n->step, c).cols
+                                                         : most;
+    for (int i = 0; i < n->table->count; i++)
+        most = n->table->items[i].count > most ? n->table->items[i].count : most;
+    return dn_calloc(most, dino_dtype_size(n->blocks->dtype), "a copy of a tensor", err);
 }
 
 bool dn_checkpoint_write(const char *path, const struct run_numbers *n,
                          const struct run_state *state, const char *settings,
                          struct dino_error *err)
 {
-    struct safetensors_writer w;
-    struct copier copier = {.writer = &w};
+    struct dino_comm *comm = n->blocks->shards.comm;
+    bool first = dino_comm_rank(comm) == 0;
+    struct safetensors_writer w = {0};
+    struct copier copier = {.ok = true};
 
-    if (!dn_safetensors_create(&w, path, err))
-        return false;
-    bool ok = write_notes(&w, state, settings) ||
-              dn_fail_memory(err, strlen(settings), "the notes of a checkpoint");
-    ok = ok && each_tensor(n, declare, &w, err) &&
-         each_tensor(n, write_numbers, &copier, err) && dn_queue_finish(n->queue, err) &&
-         dn_safetensors_commit(&w, err);
-    dn_safetensors_release(&w);
+    if (first) {
+        copier.writer = &w;
+        copier.scratch = scratch_for(n, err);
+        copier.ok = copier.scratch && dn_safetensors_create(&w, path, err) &&
+                    (write_notes(&w, state, settings) ||
+                     dn_fail_memory(err, strlen(settings), "the notes of a checkpoint")) &&
+                    each_tensor(n, declare, &w, err);
+    }
+    if (dn_comm_agree(comm, copier.ok, err)) {
+        each_tensor(n, write_numbers, &copier, err);
+        bool ok = copier.ok && dn_queue_finish(n->queue, err) &&
+                  (!first || dn_safetensors_commit(&w, err));
+        copier.ok = dn_comm_agree(comm, ok, err);
+    } else {
+        copier.ok = false;
+    }
+    if (first)
+        dn_safetensors_release(&w);
     free(copier.scratch);
-    return ok;
+    return copier.ok;
 }
 
 /* ---- reading ---- */
@@ -172,14 +212,25 @@ static void line_at(const char *text, size_t at, char line[100])
     snprintf(line, 100, "%.*s", (int)(size < 99 ? size : 99), text + first);
 }
 
-static bool same_settings(const struct tensors *t, const char *settings, struct dino_error *err)
+/* Settings in the words of today; false if they cannot be understood. */
+static bool reread(const char *text, const char *name, struct train_config *config,
+                   struct str *now, struct dino_error *err)
 {
-    const char *kept = dn_tensors_note(t, "config");
+    struct span yaml = {(const uint8_t *)text, strlen(text)};
+
+    dn_train_config_defaults(config);
+    if (!dn_train_config_parse(config, yaml, name, err))
+        return false;
+    dn_train_config_text(config, now);
+    return !now->failed || dn_fail_memory(err, now->size, "the settings");
+}
+
+static bool differ(const struct tensors *t, const char *kept, const char *settings,
+                   struct dino_error *err)
+{
     char was[100], now[100];
     size_t at = 0;
 
-    if (strcmp(kept, settings) == 0)
-        return true;
     while (kept[at] && kept[at] == settings[at])
         at++;
     line_at(kept, at, was);
@@ -188,6 +239,28 @@ static bool same_settings(const struct tensors *t, const char *settings, struct 
                    "%s: was trained with '%s', now it is '%s': take the run's own settings, or "
                    "another folder for a new run",
                    t->path, was, now);
+}
+
+static bool same_settings(const struct tensors *t, const char *settings, struct dino_error *err)
+{
+    const char *kept = dn_tensors_note(t, "config");
+    struct train_config was, now;
+    struct str before = {0}, today = {0};
+
+    if (strcmp(kept, settings) == 0)
+        return true;
+    bool ok = reread(kept, t->path, &was, &before, err) &&
+              reread(settings, t->path, &now, &today, err);
+    if (ok && was.train.batch_size != now.train.batch_size)
+        ok = dn_fail(err, DINO_EARG,
+                     "%s: its steps take %d pictures, now they would take %d: "
+                     "train.batch_size_per_gpu times the number of processes must stay",
+                     t->path, was.train.batch_size, now.train.batch_size);
+    else if (ok && strcmp(before.text, today.text) != 0)
+        ok = differ(t, before.text, today.text, err);
+    dn_str_release(&before);
+    dn_str_release(&today);
+    return ok;
 }
 
 /* Is the tensor there, as it was written? */
@@ -210,14 +283,25 @@ static bool check(void *tensors, const struct run_numbers *n, const struct entry
                    entry->name, dino_dtype_name(tensor->dtype), text);
 }
 
-/* Padding between slices is zero in every block, and stays so. */
+/* Padding between slices is zero in every block, and stays so. Of moments, each process takes
+ * its shards. */
 static bool load(void *tensors, const struct run_numbers *n, const struct entry *entry,
                  struct dino_error *err)
 {
+    const char *data = dn_tensors_find(tensors, entry->name)->data;
+    const struct shards *s = &n->blocks->shards;
+    size_t width = dino_dtype_size(n->blocks->dtype);
+
     (void)err; /* the queue remembers */
-    if (entry->bytes)
-        n->queue->device->ops->upload(
-            n->queue, entry->data, dn_tensors_find(tensors, entry->name)->data, entry->bytes);
+    if (entry->data && entry->bytes)
+        n->queue->device->ops->upload(n->queue, entry->data, data, entry->bytes);
+    for (int i = 0; entry->moments && i < s->count; i++) {
+        struct shard own = dn_shard_within(s->pieces[i].own, entry->first, entry->count);
+        if (own.count)
+            n->queue->device->ops->upload(n->queue, (char *)entry->moments + own.place * width,
+                                          data + (own.first - entry->first) * width,
+                                          own.count * width);
+    }
     return true;
 }
 

@@ -2,7 +2,8 @@
  * Checkpoints of a run: everything that the next step depends on, in one safetensors file.
  * Student, teacher and both moments under the official names ("student.backbone.cls_token",
  * "first.dino_head.mlp.0.weight"), the centres, and as notes the step, the settings and which
- * pictures. Written beside and renamed: a file that has its name is whole.
+ * pictures. Written beside and renamed: a file that has its name is whole. Nothing in it tells
+ * how many processes there were: the first one writes what all have, and each reads its own.
  */
 #ifndef TRAIN_CHECKPOINT_H
 #define TRAIN_CHECKPOINT_H
@@ -25,6 +26,7 @@ struct run_numbers {
     const struct ssl_step *step; /* its centres */
 };
 
+/* All processes call together; all learn what became of it. */
 bool dn_checkpoint_write(const char *path, const struct run_numbers *numbers,
                          const struct run_state *state, const char *settings,
                          struct dino_error *err);
@@ -35,7 +37,8 @@ bool dn_checkpoint_peek(const char *path, struct run_state *state, char **settin
                         struct dino_error *err);
 
 /* Fill the numbers. Everything is checked before anything is changed: that `settings` are those
- * of the checkpoint, and each tensor's shape and dtype. */
+ * of the checkpoint, and each tensor's shape and dtype. Settings that did not exist when it was
+ * written have their defaults. */
 bool dn_checkpoint_read(const char *path, const struct run_numbers *numbers,
                         struct run_state *state, const char *settings, struct dino_error *err);
 

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/cpu_features.h"
@@ -25,11 +26,28 @@ static int started_together(void)
     return 1;
 }
 
+/* Beside the program, as in a build's folder, or where libraries are. */
+static void *open_plugin(void)
+{
+    static const char name[] = "libdino_mpi.so";
+    char path[4096];
+    ssize_t size = readlink("/proc/self/exe", path, sizeof path - sizeof name);
+    void *plugin = NULL;
+
+    if (size > 0) {
+        path[size] = 0;
+        char *file = strrchr(path, '/') + 1;
+        memcpy(file, name, sizeof name);
+        plugin = dlopen(path, RTLD_NOW | RTLD_GLOBAL);
+    }
+    return plugin ? plugin : dlopen(name, RTLD_NOW | RTLD_GLOBAL);
+}
+
 /* A function of the plug-in, which then stays for the life of the process: MPI cannot be
  * unloaded. */
 static void *plugin_function(const char *name, struct dino_error *err)
 {
-    void *plugin = dlopen("libdino_mpi.so", RTLD_NOW | RTLD_GLOBAL);
+    void *plugin = open_plugin();
     void *function = plugin ? dlsym(plugin, name) : NULL;
 
     if (!function)
@@ -45,7 +63,7 @@ struct dino_comm *dino_comm_open(struct dino_error *err)
     if (together == 1) {
         struct dino_comm *c = dn_calloc(1, sizeof *c, "a process", err);
         if (c)
-            *c = (struct dino_comm){.size = 1, .sharing = 1};
+            *c = (struct dino_comm){.size = 1, .nearby = 1, .sharing = 1};
         return c;
     }
     *(void **)&open_mpi = plugin_function("dn_comm_mpi_open", err);
@@ -95,6 +113,11 @@ int dn_comm_cores(const struct dino_comm *c)
     int cores = dn_cpu_cores() / (c ? c->sharing : 1);
 
     return cores > 1 ? cores : 1;
+}
+
+int dn_comm_nearby(const struct dino_comm *c)
+{
+    return c ? c->nearby : 1;
 }
 
 /* ---- calls that one process answers itself ---- */

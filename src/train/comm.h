@@ -41,12 +41,14 @@ struct comm_ops {
 struct dino_comm {
     const struct comm_ops *ops; /* NULL: alone */
     int rank, size;
-    int sharing; /* processes that may run on the same cores as this one, itself included */
+    int nearby;  /* processes on this machine, this one included */
+    int sharing; /* those of them that may run on the same cores */
     struct dino_error error;
 };
 
-/* Cores that are this process's share, at least one. */
+/* This process's share of the cores, at least one; and how many processes share the machine. */
 int dn_comm_cores(const struct dino_comm *c);
+int dn_comm_nearby(const struct dino_comm *c);
 
 void dn_comm_sum(struct dino_comm *c, void *data, size_t count, enum dino_dtype dtype);
 void dn_comm_largest(struct dino_comm *c, void *data, size_t count, enum dino_dtype dtype);

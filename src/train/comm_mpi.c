@@ -346,25 +346,41 @@ static uint64_t add_to_hash(uint64_t hash, const void *data, size_t bytes)
     return hash;
 }
 
-/* How many processes may run where this one may: on the same machine, on the same cores. */
-static bool count_sharing(struct mpi_comm *m)
+/* A process's machine, and its machine and cores, as hashes. */
+struct place {
+    uint64_t machine, cores;
+};
+
+static bool find_place(struct mpi_comm *m, struct place *place)
 {
-    size_t size = (size_t)m->base.size;
     char machine[MPI_MAX_PROCESSOR_NAME] = "";
-    uint64_t *places = calloc(size, sizeof *places), own = 0xcbf29ce484222325U;
     cpu_set_t cores;
     int length = 0;
 
-    if (!places)
-        return fail_memory(m, size * sizeof *places);
     CPU_ZERO(&cores);
     sched_getaffinity(0, sizeof cores, &cores);
-    bool ok = good(m, MPI_Get_processor_name(machine, &length), "names");
-    own = add_to_hash(add_to_hash(own, machine, strlen(machine)), &cores, sizeof cores);
-    ok = ok && good(m, MPI_Allgather(&own, 1, MPI_UINT64_T, places, 1, MPI_UINT64_T, m->world),
-                    "all-gather");
-    for (size_t r = 0; ok && r < size; r++)
-        m->base.sharing += places[r] == own;
+    if (!good(m, MPI_Get_processor_name(machine, &length), "names"))
+        return false;
+    place->machine = add_to_hash(0xcbf29ce484222325U, machine, strlen(machine));
+    place->cores = add_to_hash(place->machine, &cores, sizeof cores);
+    return true;
+}
+
+static bool count_neighbours(struct mpi_comm *m)
+{
+    size_t size = (size_t)m->base.size;
+    struct place own, *places = calloc(size, sizeof *places);
+
+    if (!places)
+        return fail_memory(m, size * sizeof *places);
+    bool ok = find_place(m, &own) && good(m,
+                                          MPI_Allgather(&own, sizeof own, MPI_BYTE, places,
+                                                        sizeof own, MPI_BYTE, m->world),
+                                          "all-gather");
+    for (size_t r = 0; ok && r < size; r++) {
+        m->base.nearby += places[r].machine == own.machine;
+        m->base.sharing += places[r].cores == own.cores;
+    }
     free(places);
     return ok;
 }
@@ -392,7 +408,7 @@ static bool open_world(struct mpi_comm *m)
         m->transfers[i].counts = malloc(counts);
         ok = ok && m->transfers[i].counts;
     }
-    return ok ? count_sharing(m) : fail_memory(m, counts);
+    return ok ? count_neighbours(m) : fail_memory(m, counts);
 }
 
 __attribute__((visibility("default"))) struct dino_comm *

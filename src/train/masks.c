@@ -130,12 +130,33 @@ static void append_masked(struct masks *masks, int crop, int masked)
     }
 }
 
+static int shares_of(const struct train_config *config, struct batch_part part)
+{
+    return (int)(2 * part.all * config->ibot.mask_sample_probability);
+}
+
+/* Masked patches that a share allows at most. */
+static int most_of_share(const struct train_config *config, int patches, int shares, int share)
+{
+    return (int)((float)patches * ratio_at(config->ibot.mask_ratio_min_max, shares, share + 1));
+}
+
+int dn_masks_most(const struct train_config *config, struct batch_part part)
+{
+    int grid = config->crops.global_size / config->student.patch_size, most = 0;
+    int shares = shares_of(config, part);
+
+    for (int i = shares - 1; i >= 0 && i >= shares - 2 * part.count; i--)
+        most += most_of_share(config, grid * grid, shares, i);
+    return most;
+}
+
 void dn_masks_make(struct masks *masks, const struct train_config *config,
                    struct batch_part part, uint64_t seed, int64_t step)
 {
     struct mask_rule rule = dn_mask_rule(config->crops.global_size, config->student.patch_size);
     const double *range = config->ibot.mask_ratio_min_max;
-    int shares = (int)(2 * part.all * config->ibot.mask_sample_probability);
+    int shares = shares_of(config, part);
     uint64_t deal = dn_draws(seed, DRAW_MASK_SHARES, (uint64_t)step, 0).key;
 
     masks->count = masks->upperbound = 0;
@@ -147,7 +168,7 @@ void dn_masks_make(struct masks *masks, const struct train_config *config,
             float low = ratio_at(range, shares, share),
                   high = ratio_at(range, shares, share + 1);
             target = (int)(masks->patches * dn_draw_between(&draws, (double)low, (double)high));
-            masks->upperbound += (int)((float)masks->patches * high);
+            masks->upperbound += most_of_share(config, masks->patches, shares, share);
         }
         uint8_t *cells = masks->cells + (size_t)crop * (size_t)masks->patches;
         append_masked(masks, crop, dn_mask_draw(cells, &rule, target, &draws));

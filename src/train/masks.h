@@ -34,8 +34,11 @@ struct masks {
     int32_t *indices; /* [count] places of the ones in cells, ascending */
     float *weights;   /* [count] 1 / masked patches of the crop */
     int count;
-    int upperbound; /* of count, whatever is drawn: the sum of the largest targets */
+    int upperbound; /* of count, whatever is drawn: the sum of this step's largest targets */
 };
+
+/* The largest upperbound of any step: a part may be dealt the largest masks. */
+int dn_masks_most(const struct train_config *config, struct batch_part part);
 
 bool dn_masks_init(struct masks *masks, const struct train_config *config,
                    struct batch_part part, struct dino_error *err);

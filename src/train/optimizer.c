@@ -74,6 +74,13 @@ bool dn_train_blocks_init(struct train_blocks *blocks, struct queue *queue,
     return true;
 }
 
+size_t dn_train_blocks_bytes(const struct train_blocks *b)
+{
+    struct block_sizes sizes;
+
+    return block_sizes(b->shards.table, b->dtype, &b->shards, &sizes) ? sizes.all : 0;
+}
+
 void dn_train_blocks_release(struct train_blocks *blocks, const struct device *device,
                              const struct params_table *table)
 {

@@ -24,6 +24,8 @@ struct train_blocks {
 bool dn_train_blocks_init(struct train_blocks *blocks, struct queue *queue,
                           const struct params_table *table, struct dino_comm *comm,
                           struct dino_error *err);
+/* Memory of all five in this process. */
+size_t dn_train_blocks_bytes(const struct train_blocks *blocks);
 void dn_train_blocks_release(struct train_blocks *blocks, const struct device *device,
                              const struct params_table *table);
 

@@ -123,10 +123,11 @@ bool dino_train_count(const struct dino_train_options *options, int processes, s
     struct ssl_config config;
 
     *count = (struct dino_train_memory){.processes = processes > 0 ? processes : 1};
-    bool ok = count_pictures(&t, err) && dn_trainer_decide(&t, err) &&
-              dn_trainer_open_table(&t, err) && dn_trainer_ssl(&t, &config, err);
+    bool ok =
+        count_pictures(&t, err) && dn_trainer_decide(&t, err) && dn_trainer_open_table(&t, err);
     if (ok) {
-        config.all_images = config.images * count->processes;
+        t.part.all *= count->processes; /* shares of a larger batch */
+        config = dn_trainer_ssl(&t);
         ok = fill(&t, &config, memory, count, err);
     }
     dn_trainer_release(&t);

@@ -42,6 +42,7 @@ struct train_config {
     struct {
         struct train_head head;
         double koleo_loss_weight;
+        bool koleo_loss_distributed;
     } dino;
 
     struct {

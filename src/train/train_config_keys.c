@@ -3,8 +3,10 @@
  * ssl_default_config.yaml; student.embed_dim, depth and num_heads are this program's own, for
  * networks smaller than the official ones, and so are student.cosine_init, for little data,
  * crops.blur_max_sigma, for crops much smaller than 224 pixels, and
- * optim.freeze_backbone_epochs, while which the heads learn alone. An OFFICIAL_EPOCH_LENGTH of
- * 0, which the official code has not, means one pass over the pictures.
+ * optim.freeze_backbone_epochs, while which the heads learn alone. dino.koleo_loss_distributed
+ * is DINOv3's name: KoLeo looks for neighbours in the whole batch, unless it is false: then in
+ * each process's share, as the official DINOv2 does. An OFFICIAL_EPOCH_LENGTH of 0, which the
+ * official code has not, means one pass over the pictures.
  */
 #include "train/train_config_keys.h"
 
@@ -86,6 +88,7 @@ const struct config_key dn_config_keys[] = {
     WHOLE("dino.head_nlayers", dino.head.layers, "3", 1, 16),
     WHOLE("dino.head_hidden_dim", dino.head.hidden, "2048", 1, WIDE),
     REAL("dino.koleo_loss_weight", dino.koleo_loss_weight, "0.1", 0, 1e6),
+    FLAG("dino.koleo_loss_distributed", dino.koleo_loss_distributed, "true"),
     REAL("ibot.loss_weight", ibot.head.loss_weight, "1.0", 0, 1e6),
     REAL("ibot.mask_sample_probability", ibot.mask_sample_probability, "0.5", 0, 1),
     PAIR("ibot.mask_ratio_min_max", ibot.mask_ratio_min_max, "0.1", "0.5"),

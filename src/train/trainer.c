@@ -57,14 +57,13 @@ static bool gradient(struct trainer *t, struct made *m, struct dino_error *err)
     double before = dn_trainer_seconds();
     const struct batch *batch = dn_loader_next(t->loader, err);
 
-    if (!batch)
+    if (!dn_comm_agree(t->comm, batch != NULL, err))
         return false;
     m->data_seconds = dn_trainer_seconds() - before;
     t->waited += m->data_seconds;
-    normalise(t, batch->global, 2 * c->train.batch_size, batch->global_size, t->global);
+    normalise(t, batch->global, 2 * t->part.count, batch->global_size, t->global);
     if (batch->local)
-        normalise(t, batch->local, batch->locals * c->train.batch_size, batch->local_size,
-                  t->local);
+        normalise(t, batch->local, batch->locals * t->part.count, batch->local_size, t->local);
     struct ssl_batch input = {t->global, t->local, batch->masks.indices, batch->masks.count};
     uint64_t seed = dn_draws(t->dataset.seed, DRAW_DEPTH, (uint64_t)t->state.step, 0).key;
     dn_zero_grads(t->queue, &t->table, &t->blocks);
@@ -96,7 +95,8 @@ static bool numbers_good(struct trainer *t, const struct made *m, struct dino_er
 }
 
 /* Random weights look collapsed for a while (layer scales of 1e-5 leave all class tokens
- * alike), so that signs count only after the warm-up and some looks. */
+ * alike), so that signs count only after the warm-up and some looks. Of many processes, the
+ * first looks at its own pictures. */
 static bool look(struct trainer *t, struct made *m, struct dino_error *err)
 {
     int64_t every = t->options->health_steps ? t->options->health_steps : HEALTH_STEPS;
@@ -106,8 +106,9 @@ static bool look(struct trainer *t, struct made *m, struct dino_error *err)
     if (every < 0 || t->state.step % every != 0)
         return true;
     m->measured = true;
-    if (!dn_health_measure(&t->step, &m->health, err))
+    if (!dn_comm_agree(t->comm, dn_health_measure(&t->step, &m->health, err), err))
         return false;
+    dn_comm_broadcast(t->comm, &m->health, sizeof m->health, 0);
     const char *sign = t->state.step >= settled ? dn_health_sign(&m->health) : NULL;
     t->bad_signs = sign ? t->bad_signs + 1 : 0;
     return t->bad_signs < MOST_BAD_SIGNS || lost(t, sign, err);
@@ -132,6 +133,17 @@ static void update(struct trainer *t, const struct made *m)
 
 /* ---- between steps ---- */
 
+/* The first process measures while the others wait. */
+static bool ask(struct trainer *t, double *percent, struct dino_error *err)
+{
+    bool ok = !dn_trainer_first(t) || dn_knn_probe(t, percent, err);
+
+    ok = dn_comm_agree(t->comm, ok, err);
+    if (ok)
+        dn_comm_broadcast(t->comm, percent, sizeof *percent, 0);
+    return ok;
+}
+
 static bool probe(struct trainer *t, struct made *m, struct dino_error *err)
 {
     int64_t every = t->options->knn_steps ? t->options->knn_steps : t->config.evaluation.period;
@@ -140,7 +152,7 @@ static bool probe(struct trainer *t, struct made *m, struct dino_error *err)
     m->knn = -1;
     if (!t->options->knn_train || !due)
         return true;
-    if (!dn_knn_probe(t, &m->knn, err))
+    if (!ask(t, &m->knn, err))
         return false;
     t->knn = m->knn;
     if (!(m->knn > t->state.best))
@@ -152,11 +164,11 @@ static bool probe(struct trainer *t, struct made *m, struct dino_error *err)
 /* What was there before the first step is the best so far. */
 static bool measure_start(struct trainer *t, struct dino_error *err)
 {
-    struct dino_train_step step = {.steps = t->steps, .batch = t->config.train.batch_size};
+    struct dino_train_step step = {.steps = t->steps, .batch = t->part.all};
 
     if (!t->from.path || !t->options->knn_train || t->state.step > 0)
         return true;
-    if (!dn_knn_probe(t, &t->first_knn, err))
+    if (!ask(t, &t->first_knn, err))
         return false;
     t->state.best = step.knn = t->knn = t->first_knn;
     if (!dn_trainer_save_best(t, err))
@@ -190,9 +202,9 @@ static bool note(struct trainer *t, const struct made *m, struct dino_error *err
                 "\"dino_local_crops_loss\": %.9g, \"dino_global_crops_loss\": %.9g, "
                 "\"koleo_loss\": %.9g, \"ibot_loss\": %.9g, \"teacher_temp\": %.9g",
                 (long long)(t->state.step - 1), m->seconds, m->data_seconds, m->rates.lr,
-                m->rates.weight_decay, m->rates.momentum, m->rates.last_layer_lr,
-                t->config.train.batch_size, m->losses.total, m->losses.dino_local,
-                m->losses.dino_global, m->losses.koleo, m->losses.ibot, m->rates.teacher_temp);
+                m->rates.weight_decay, m->rates.momentum, m->rates.last_layer_lr, t->part.all,
+                m->losses.total, m->losses.dino_local, m->losses.dino_global, m->losses.koleo,
+                m->losses.ibot, m->rates.teacher_temp);
     static const char *const modules[] = {"backbone", "dino_head", "ibot_head"};
     for (int i = 0; i < (t->table.config.separate_ibot ? 3 : 2); i++)
         dn_str_addf(&line, ", \"grad_norm_%s\": %.9g", modules[i], m->clip.norm[i]);
@@ -209,7 +221,7 @@ static bool note(struct trainer *t, const struct made *m, struct dino_error *err
     return ok;
 }
 
-/* What may be lost is not saved over what is good. */
+/* What may be lost is not saved over what is good. One clock decides for all. */
 static bool save_if_due(struct trainer *t, struct dino_error *err)
 {
     const struct dino_train_options *o = t->options;
@@ -217,9 +229,20 @@ static bool save_if_due(struct trainer *t, struct dino_error *err)
     bool due = o->save_steps > 0 ? t->state.step % o->save_steps == 0
                                  : dn_trainer_seconds() - t->saved_at >= seconds;
 
+    due = dn_comm_any(t->comm, due && dn_trainer_first(t));
     return t->bad_signs > 0 || !due || dn_trainer_save(t, err);
 }
 
+/* Pictures that were unreadable for any process. */
+static int64_t skipped(const struct trainer *t)
+{
+    double count = (double)dn_loader_skipped(t->loader);
+
+    dn_comm_sum(t->comm, &count, 1, DINO_F64);
+    return (int64_t)count;
+}
+
+/* Who is asked to stop stops all. */
 static bool go_on(const struct trainer *t, const struct made *m)
 {
     int64_t done = t->state.step - t->first_step;
@@ -227,8 +250,8 @@ static bool go_on(const struct trainer *t, const struct made *m)
     struct dino_train_step step = {
         .step = t->state.step,
         .steps = t->steps,
-        .skipped = dn_loader_skipped(t->loader),
-        .batch = t->config.train.batch_size,
+        .skipped = skipped(t),
+        .batch = t->part.all,
         .seconds = seconds,
         .waited = t->waited,
         .lr = m->rates.lr,
@@ -241,7 +264,8 @@ static bool go_on(const struct trainer *t, const struct made *m)
 
     if (done >= FIRST_PACE)
         step.seconds_left = seconds / (double)done * (double)(t->steps - t->state.step);
-    return !t->options->progress || t->options->progress(t->options->context, &step);
+    bool here = t->options->progress && !t->options->progress(t->options->context, &step);
+    return !dn_comm_any(t->comm, here);
 }
 
 static bool one_step(struct trainer *t, struct made *m, struct dino_error *err)
@@ -252,11 +276,13 @@ static bool one_step(struct trainer *t, struct made *m, struct dino_error *err)
     if (!gradient(t, m, err) || !numbers_good(t, m, err) || !look(t, m, err))
         return false;
     update(t, m);
-    if (!dn_queue_finish(t->queue, err))
+    if (!dn_comm_agree(t->comm, dn_queue_finish(t->queue, err), err))
         return false;
     t->state.step++;
     m->seconds = dn_trainer_seconds() - before;
-    return probe(t, m, err) && note(t, m, err) && save_if_due(t, err);
+    return probe(t, m, err) &&
+           dn_comm_agree(t->comm, !dn_trainer_first(t) || note(t, m, err), err) &&
+           save_if_due(t, err);
 }
 
 /* The state behind the last step, whatever was due; then the teacher as a folder. */
@@ -269,8 +295,11 @@ static bool finish(struct trainer *t, bool stopped, struct dino_error *err)
     if (stopped)
         return dn_fail(err, DINO_ECANCELLED, "%s: stopped after step %lld of %lld",
                        t->options->output, (long long)t->state.step, (long long)t->steps);
-    return dn_export_folder(t->folder_path, t->teacher_path, &t->table.config.backbone, err) &&
-           dn_export_all(t->heads_path, t->queue, &t->table, &t->blocks, err);
+    bool ok =
+        !dn_trainer_first(t) ||
+        (dn_export_folder(t->folder_path, t->teacher_path, &t->table.config.backbone, err) &&
+         dn_export_all(t->heads_path, t->queue, &t->table, &t->blocks, err));
+    return dn_comm_agree(t->comm, ok, err);
 }
 
 static bool all_steps(struct trainer *t, struct made *m, struct dino_error *err)

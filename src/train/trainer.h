@@ -56,15 +56,18 @@ struct trainer {
 bool dn_trainer_open(struct trainer *t, const struct dino_train_options *options,
                      struct dino_error *err);
 void dn_trainer_release(struct trainer *t);
+/* Is this the process that writes and speaks for all? */
+bool dn_trainer_first(const struct trainer *t);
 void dn_trainer_plan(const struct trainer *t, struct dino_train_plan *plan);
 
 /* Parts of opening, for who only counts: the settings (the dataset's count is known), device
  * and table, what a step is told. */
 bool dn_trainer_decide(struct trainer *t, struct dino_error *err);
 bool dn_trainer_open_table(struct trainer *t, struct dino_error *err);
-bool dn_trainer_ssl(const struct trainer *t, struct ssl_config *config, struct dino_error *err);
+struct ssl_config dn_trainer_ssl(const struct trainer *t);
 
-/* A checkpoint of the steps done, the teacher beside it, old ones removed. */
+/* A checkpoint of the steps done, the teacher beside it, old ones removed. All processes call,
+ * the first one writes. */
 bool dn_trainer_save(struct trainer *t, struct dino_error *err);
 /* The same for the best k-NN so far. */
 bool dn_trainer_save_best(struct trainer *t, struct dino_error *err);

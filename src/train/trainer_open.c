@@ -19,6 +19,32 @@
 
 /* ---- settings ---- */
 
+/* Each process's share of a batch; and what the batch decides. */
+static bool share_batch(struct trainer *t, struct dino_error *err)
+{
+    enum { MOST = 1 << 16 };
+    struct train_config whole = t->config;
+    int64_t images = t->config.train.batch_size, all = images * dino_comm_size(t->comm);
+
+    if (all > MOST)
+        return dn_fail(err, DINO_EARG, "a batch of %lld pictures, at most %d are possible",
+                       (long long)all, MOST);
+    t->part = (struct batch_part){
+        .all = (int)all, .first = (int)images * dino_comm_rank(t->comm), .count = (int)images};
+    t->dataset.seed = (uint64_t)t->config.train.seed;
+    t->epoch_length = t->config.train.epoch_length;
+    if (t->epoch_length == 0)
+        t->epoch_length = t->dataset.count / all;
+    if (t->epoch_length < 1)
+        t->epoch_length = 1;
+    t->steps = t->epoch_length * t->config.optim.epochs;
+    dn_schedules_init(&t->schedules, &t->config, t->part.all, t->epoch_length);
+    /* a run may go on with other processes, as long as its batch stays */
+    whole.train.batch_size = t->part.all;
+    dn_train_config_text(&whole, &t->settings);
+    return !t->settings.failed || dn_fail_memory(err, t->settings.size, "the settings");
+}
+
 bool dn_trainer_decide(struct trainer *t, struct dino_error *err)
 {
     struct run_settings settings;
@@ -29,18 +55,7 @@ bool dn_trainer_decide(struct trainer *t, struct dino_error *err)
     t->from_heads = settings.heads;
     t->config = settings.config;
     t->preset = settings.preset;
-    if (!ok)
-        return false;
-    t->dataset.seed = (uint64_t)t->config.train.seed;
-    t->epoch_length = t->config.train.epoch_length;
-    if (t->epoch_length == 0)
-        t->epoch_length = t->dataset.count / t->config.train.batch_size;
-    if (t->epoch_length < 1)
-        t->epoch_length = 1;
-    t->steps = t->epoch_length * t->config.optim.epochs;
-    dn_schedules_init(&t->schedules, &t->config, t->config.train.batch_size, t->epoch_length);
-    dn_train_config_text(&t->config, &t->settings);
-    return !t->settings.failed || dn_fail_memory(err, t->settings.size, "the settings");
+    return ok && share_batch(t, err);
 }
 
 static uint64_t names_of(const struct dataset *dataset)
@@ -50,6 +65,22 @@ static uint64_t names_of(const struct dataset *dataset)
     for (int64_t i = 0; i < dataset->count; i++)
         sum = dn_splitmix64(sum ^ dn_fnv1a64(dino_source_name(dataset->source, i)));
     return sum;
+}
+
+/* Everyone must mean the same run. */
+static bool same_run(struct trainer *t, struct dino_error *err)
+{
+    uint64_t own[] = {(uint64_t)t->dataset.count, t->state.names,
+                      dn_fnv1a64(dn_str_text(&t->settings))};
+    uint64_t first[3];
+
+    memcpy(first, own, sizeof own);
+    dn_comm_broadcast(t->comm, first, sizeof first, 0);
+    if (own[0] != first[0] || own[1] != first[1])
+        return dn_fail(err, DINO_EARG, "finds %lld pictures, process 0 finds %lld%s",
+                       (long long)own[0], (long long)first[0],
+                       own[0] == first[0] ? " of other names" : "");
+    return own[2] == first[2] || dn_fail(err, DINO_EARG, "has other settings than process 0");
 }
 
 /* ---- the folder ---- */
@@ -73,12 +104,10 @@ static bool lock_folder(struct trainer *t, struct dino_error *err)
     return true; /* some file systems have no locks */
 }
 
-static bool find_folder(struct trainer *t, struct dino_error *err)
+static bool name_paths(struct trainer *t, struct dino_error *err)
 {
     const char *run = t->options->output;
 
-    if (!dn_make_parents(run, err) || !make_folder(run, err) || !lock_folder(t, err))
-        return false;
     t->checkpoints = dn_path_join(run, "checkpoints", err);
     t->config_path = dn_path_join(run, "config.yaml", err);
     t->metrics_path = dn_path_join(run, "training_metrics.json", err);
@@ -87,14 +116,30 @@ static bool find_folder(struct trainer *t, struct dino_error *err)
     t->best_teacher_path = dn_path_join(run, "best.pth", err);
     t->heads_path = dn_path_join(run, "teacher_checkpoint.pth", err);
     if (!t->checkpoints || !t->config_path || !t->metrics_path || !t->teacher_path ||
-        !t->folder_path || !t->best_teacher_path || !t->heads_path ||
-        !make_folder(t->checkpoints, err))
+        !t->folder_path || !t->best_teacher_path || !t->heads_path)
         return false;
     t->best_path = dn_path_join(t->checkpoints, "best.safetensors", err);
-    if (!t->best_path)
+    return t->best_path != NULL;
+}
+
+/* The first process's business. */
+static bool take_folder(struct trainer *t, struct dino_error *err)
+{
+    const char *run = t->options->output;
+
+    if (!dn_make_parents(run, err) || !make_folder(run, err) || !lock_folder(t, err) ||
+        !make_folder(t->checkpoints, err))
         return false;
     dn_trainer_sweep(t);
-    int64_t latest = dn_checkpoint_latest(t->checkpoints);
+    return true;
+}
+
+/* Which checkpoint, the first process decides: others may see the folder as it was. */
+static bool find_checkpoint(struct trainer *t, struct dino_error *err)
+{
+    int64_t latest = dn_trainer_first(t) ? dn_checkpoint_latest(t->checkpoints) : 0;
+
+    dn_comm_broadcast(t->comm, &latest, sizeof latest, 0);
     if (latest < 0)
         return true;
     t->resumed = dn_checkpoint_path(t->checkpoints, latest, err);
@@ -109,12 +154,13 @@ bool dn_trainer_open_table(struct trainer *t, struct dino_error *err)
 
     if (!dn_run_net(&t->config, &net, err))
         return false;
-    t->device = dn_device_open(t->options->device, DINO_F32, t->options->threads, err);
+    int threads = t->options->threads ? t->options->threads : dn_comm_cores(t->comm);
+    t->device = dn_device_open(t->options->device, DINO_F32, threads, err);
     if (!t->device)
         return false;
     if (!t->device->ops->train)
         return dn_fail(err, DINO_EUNSUPPORTED, "device %s cannot train", t->device->name);
-    t->queue = dn_queue_new(t->device, t->options->threads, err);
+    t->queue = dn_queue_new(t->device, threads, err);
     return t->queue && dn_params_table_init(&t->table, &net, err);
 }
 
@@ -124,59 +170,61 @@ static bool open_blocks(struct trainer *t, struct dino_error *err)
            (t->rates = dn_calloc((size_t)t->table.count, sizeof *t->rates, "rates", err));
 }
 
-static bool most_masked(const struct train_config *config, int *most, struct dino_error *err)
-{
-    int images = config->train.batch_size;
-    struct batch_part part = {images, 0, images};
-    struct masks masks;
-
-    if (!dn_masks_init(&masks, config, part, err))
-        return false;
-    dn_masks_make(&masks, config, part, 0, 0);
-    *most = masks.upperbound;
-    dn_masks_release(&masks);
-    return true;
-}
-
-bool dn_trainer_ssl(const struct trainer *t, struct ssl_config *config, struct dino_error *err)
+struct ssl_config dn_trainer_ssl(const struct trainer *t)
 {
     const struct train_config *c = &t->config;
 
-    *config = (struct ssl_config){
-        .images = c->train.batch_size,
+    return (struct ssl_config){
+        .images = t->part.count,
+        .all_images = t->part.all,
+        .first_image = t->part.first,
+        .comm = t->comm,
         .global_size = c->crops.global_size,
         .local_size = c->crops.local_size,
         .local_crops = c->crops.local_number,
+        .most_masked = dn_masks_most(c, t->part),
         .centering = (enum train_centering)c->train.centering,
         .centre_momentum = 0.9,     /* as DINOLoss and iBOTPatchLoss are made */
         .student_temperature = 0.1, /* the same */
         .dino_weight = c->dino.head.loss_weight,
         .ibot_weight = c->ibot.head.loss_weight,
         .koleo_weight = c->dino.koleo_loss_weight,
+        .koleo_distributed = c->dino.koleo_loss_distributed,
         .drop_path = c->student.drop_path_rate,
         .checkpointing = t->options->checkpointing,
     };
-    return most_masked(c, &config->most_masked, err);
 }
 
 /* The largest part that leaves half of the memory to others, unless the size is given. Memory
  * that is not there is promised all the same, and who uses it killed: so it is counted before.
- */
+ * Processes on one machine share it. */
 static bool open_net(struct trainer *t, int micro, struct dino_error *err)
 {
+    int near = dn_comm_nearby(t->comm);
     struct ssl_config config;
     size_t bytes;
 
-    if (!dn_trainer_open_table(t, err) || !dn_trainer_ssl(t, &config, err))
+    if (!dn_trainer_open_table(t, err))
         return false;
+    config = dn_trainer_ssl(t);
     size_t blocks = dn_blocks_bytes(&t->table, t->device->activation, dino_comm_size(t->comm));
     if (!dn_choose_parts(t->queue, &t->table, &config, micro,
-                         dn_memory_all() / 2 - (double)blocks, &bytes, err) ||
-        !dn_check_memory(dn_memory_room(), blocks, bytes, config.micro, err) ||
-        !open_blocks(t, err))
+                         dn_memory_all() / 2 / near - (double)blocks, &bytes, err))
         return false;
     t->state.micro = config.micro;
-    t->step_ready = dn_ssl_step_init(&t->step, t->queue, &t->table, &config, err);
+    return dn_check_memory(dn_memory_room() / near, blocks, bytes, config.micro, err);
+}
+
+/* Parts of one size in all processes: that of the one with the least memory. */
+static bool open_step(struct trainer *t, struct dino_error *err)
+{
+    struct ssl_config config = dn_trainer_ssl(t);
+    double least = -t->state.micro;
+
+    dn_comm_largest(t->comm, &least, 1, DINO_F64);
+    config.micro = t->state.micro = (int)-least;
+    t->step_ready =
+        open_blocks(t, err) && dn_ssl_step_init(&t->step, t->queue, &t->table, &config, err);
     return t->step_ready;
 }
 
@@ -210,8 +258,9 @@ static bool begin(struct trainer *t, struct dino_error *err)
     return ok;
 }
 
-static bool resume(struct trainer *t, uint64_t names, struct dino_error *err)
+static bool resume(struct trainer *t, struct dino_error *err)
 {
+    uint64_t names = t->state.names;
     struct run_numbers numbers = {t->queue, &t->table, &t->blocks, &t->step};
 
     if (!dn_checkpoint_read(t->resumed, &numbers, &t->state, t->settings.text, err))
@@ -235,7 +284,7 @@ static bool parts_of(const struct trainer *t, int *micro, struct dino_error *err
         return true;
     if (!dn_checkpoint_peek(t->resumed, &state, NULL, err))
         return false;
-    *micro = state.micro <= t->config.train.batch_size ? state.micro : 0;
+    *micro = state.micro <= t->part.count ? state.micro : 0;
     return true;
 }
 
@@ -255,7 +304,8 @@ static bool open_crops(struct trainer *t, struct dino_error *err)
     size_t global = 2 * (size_t)c->images, local = (size_t)c->local_crops * (size_t)c->images;
     size_t side = (size_t)c->global_size, small = (size_t)c->local_size;
     struct loader_options options = {
-        .threads = t->options->readers,
+        .threads = t->options->readers ? t->options->readers : dn_comm_cores(t->comm),
+        .part = t->part,
         .first_step = t->state.step,
         .skipped = t->options->skipped,
         .context = t->options->context,
@@ -270,40 +320,67 @@ static bool open_crops(struct trainer *t, struct dino_error *err)
     return t->loader != NULL;
 }
 
-static bool open_all(struct trainer *t, struct dino_error *err)
+static bool wishes_good(const struct dino_train_options *o, struct dino_error *err)
 {
-    const struct dino_train_options *o = t->options;
-    int micro;
-
     if (!o->output || !*o->output)
         return dn_fail(err, DINO_EARG, "a run wants a folder to write to");
     if (o->micro < 0 || (!o->knn_train) != (!o->knn_val))
         return dn_fail(err, DINO_EARG,
                        o->micro < 0 ? "a negative number of pictures at a time"
                                     : "k-NN wants two folders, for train and val");
+    return true;
+}
+
+static bool open_pictures(struct trainer *t, struct dino_error *err)
+{
+    const struct dino_train_options *o = t->options;
+
     if (!dn_dataset_open(&t->dataset, o->pictures, o->picture_count, 0, err))
         return false;
     t->dataset_open = true;
     if (t->dataset.count < 1)
         return dn_fail(err, DINO_EARG, "no picture to learn from");
-    if (!dn_trainer_decide(t, err) || !find_folder(t, err) || !parts_of(t, &micro, err) ||
-        !open_net(t, micro, err))
-        return false;
-    uint64_t names = names_of(&t->dataset);
     t->state.best = -1;
     t->state.pictures = t->dataset.count;
-    t->state.names = names;
-    if (!(t->resumed ? resume(t, names, err) : begin(t, err)))
+    t->state.names = names_of(&t->dataset);
+    return dn_trainer_decide(t, err);
+}
+
+static bool open_files(struct trainer *t, struct dino_error *err)
+{
+    return dn_train_config_write(&t->config, t->config_path, err) &&
+           dn_trainer_open_metrics(t, err);
+}
+
+/* Where one process may fail alone, all hear of it before they go on. */
+static bool open_all(struct trainer *t, struct dino_error *err)
+{
+    struct dino_comm *c = t->comm;
+    bool first = dn_trainer_first(t);
+    int micro;
+
+    if (!dn_comm_agree(c, wishes_good(t->options, err) && open_pictures(t, err), err) ||
+        !dn_comm_agree(c, same_run(t, err), err) ||
+        !dn_comm_agree(c, name_paths(t, err) && (!first || take_folder(t, err)), err) ||
+        !dn_comm_agree(c, find_checkpoint(t, err), err) ||
+        !dn_comm_agree(c, parts_of(t, &micro, err) && open_net(t, micro, err), err) ||
+        !dn_comm_agree(c, open_step(t, err), err) ||
+        !dn_comm_agree(c, t->resumed ? resume(t, err) : begin(t, err), err))
         return false;
     t->first_step = t->saved_step = t->state.step;
-    return dn_train_config_write(&t->config, t->config_path, err) &&
-           dn_trainer_open_metrics(t, err) && open_crops(t, err);
+    return dn_comm_agree(c, (!first || open_files(t, err)) && open_crops(t, err), err);
+}
+
+bool dn_trainer_first(const struct trainer *t)
+{
+    return dino_comm_rank(t->comm) == 0;
 }
 
 bool dn_trainer_open(struct trainer *t, const struct dino_train_options *options,
                      struct dino_error *err)
 {
-    *t = (struct trainer){.options = options, .knn = -1, .first_knn = -1, .lock = -1};
+    *t = (struct trainer){
+        .options = options, .comm = options->comm, .knn = -1, .first_knn = -1, .lock = -1};
     if (open_all(t, err))
         return true;
     dn_trainer_release(t);
@@ -360,14 +437,15 @@ void dn_trainer_plan(const struct trainer *t, struct dino_train_plan *plan)
         .local_crops = t->config.crops.local_number,
         .parameters = dn_vit_config_parameters(vit),
         .pictures = t->dataset.count,
-        .batch = t->config.train.batch_size,
+        .batch = t->part.all,
         .micro = t->state.micro,
+        .processes = dino_comm_size(t->comm),
         .epochs = t->config.optim.epochs,
         .epoch_length = t->epoch_length,
         .steps = t->steps,
         .first_step = t->state.step,
         .lr = t->schedules.lr.base,
-        .bytes = t->step.bytes + 5 * t->table.elements * dino_dtype_size(t->blocks.dtype),
+        .bytes = t->step.bytes + dn_train_blocks_bytes(&t->blocks),
         .device = t->device->name,
         .threads = t->queue->threads,
         .readers = t->options->readers,

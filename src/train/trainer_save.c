@@ -14,17 +14,24 @@ static struct run_numbers numbers_of(const struct trainer *t)
     return (struct run_numbers){t->queue, &t->table, &t->blocks, &t->step};
 }
 
+static bool write_teacher(const struct trainer *t, const char *path, struct dino_error *err)
+{
+    return !dn_trainer_first(t) ||
+           dn_export_teacher(path, t->queue, &t->table, &t->blocks, err);
+}
+
 bool dn_trainer_save(struct trainer *t, struct dino_error *err)
 {
     struct run_numbers numbers = numbers_of(t);
     char *path = dn_checkpoint_path(t->checkpoints, t->state.step, err);
-    bool ok =
-        path && dn_checkpoint_write(path, &numbers, &t->state, dn_str_text(&t->settings), err);
+    bool ok = dn_comm_agree(t->comm, path != NULL, err) &&
+              dn_checkpoint_write(path, &numbers, &t->state, dn_str_text(&t->settings), err);
 
     free(path);
-    if (!ok || !dn_export_teacher(t->teacher_path, t->queue, &t->table, &t->blocks, err))
+    if (!ok || !dn_comm_agree(t->comm, write_teacher(t, t->teacher_path, err), err))
         return false;
-    dn_checkpoint_prune(t->checkpoints, t->options->keep > 0 ? t->options->keep : 3);
+    if (dn_trainer_first(t))
+        dn_checkpoint_prune(t->checkpoints, t->options->keep > 0 ? t->options->keep : 3);
     t->saved_step = t->state.step;
     t->saved_at = dn_trainer_seconds();
     return true;
@@ -36,7 +43,7 @@ bool dn_trainer_save_best(struct trainer *t, struct dino_error *err)
 
     return dn_checkpoint_write(t->best_path, &numbers, &t->state, dn_str_text(&t->settings),
                                err) &&
-           dn_export_teacher(t->best_teacher_path, t->queue, &t->table, &t->blocks, err);
+           dn_comm_agree(t->comm, write_teacher(t, t->best_teacher_path, err), err);
 }
 
 static void sweep(const char *folder)

@@ -15,6 +15,7 @@ for file in "$prefix/include/dino.h" "$prefix/include/dino_train.h" "$lib/libdin
     [ -e "$file" ] || { echo "not installed: $file"; exit 1; }
 done
 
+[ ! -e "$BUILD_DIR/libdino_mpi.so" ] || [ -e "$lib/libdino_mpi.so" ] || { echo "the plug-in for MPI is not installed"; exit 1; }
 "$prefix/bin/dino" version | grep -qF "$version" || { echo "the program has another version"; exit 1; }
 
 # The model: the one that was installed, in whatever folder.
