@@ -1,6 +1,7 @@
 /* How a run begins: settings, pictures, network, memory, and the checkpoint it goes on from. */
 #include "train/trainer.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -92,6 +93,21 @@ static bool make_folder(const char *path, struct dino_error *err)
     return dn_fail_errno(err, "%s: cannot make the folder", path);
 }
 
+/* A run's folder, or one with nothing in it: what else lies there is not ours to write over. */
+static bool folder_is_ours(const char *path, const char *checkpoints, struct dino_error *err)
+{
+    DIR *dir = dn_is_dir(checkpoints) ? NULL : opendir(path);
+    bool empty = true;
+
+    for (struct dirent *entry; dir && empty && (entry = readdir(dir));)
+        empty = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0;
+    if (dir)
+        closedir(dir);
+    return empty ||
+           dn_fail(err, DINO_EARG,
+                   "%s: is not empty and no run of dino train, wanted a new folder", path);
+}
+
 /* Two processes on one run would write over each other. The lock ends with the process. */
 static bool lock_folder(struct trainer *t, struct dino_error *err)
 {
@@ -128,7 +144,7 @@ static bool take_folder(struct trainer *t, struct dino_error *err)
     const char *run = t->options->output;
 
     if (!dn_make_parents(run, err) || !make_folder(run, err) || !lock_folder(t, err) ||
-        !make_folder(t->checkpoints, err))
+        !folder_is_ours(run, t->checkpoints, err) || !make_folder(t->checkpoints, err))
         return false;
     dn_trainer_sweep(t);
     return true;

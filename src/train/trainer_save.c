@@ -46,13 +46,36 @@ bool dn_trainer_save_best(struct trainer *t, struct dino_error *err)
            dn_comm_agree(t->comm, write_teacher(t, t->best_teacher_path, err), err);
 }
 
-static void sweep(const char *folder)
+/* "teacher.pth.tmp-123" is what an unfinished teacher.pth left. */
+static bool is_left_of(const char *name, const char *path)
+{
+    const char *base = dn_path_base(path);
+    size_t size = strlen(base);
+
+    return strncmp(name, base, size) == 0 && dn_starts_with(name + size, ".tmp-");
+}
+
+static bool is_left_over(const struct trainer *t, const char *name)
+{
+    const char *const paths[] = {
+        t->config_path, t->metrics_path, t->teacher_path, t->best_teacher_path,
+        t->folder_path, t->heads_path,   "knn.pth"};
+
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++)
+        if (is_left_of(name, paths[i]))
+            return true;
+    return false;
+}
+
+/* Of the run's folder only what is known: people put things of their own into it. */
+static void sweep(const struct trainer *t, const char *folder)
 {
     DIR *dir = opendir(folder);
 
     for (struct dirent *entry; dir && (entry = readdir(dir));) {
-        char *path =
-            strstr(entry->d_name, ".tmp-") ? dn_path_join(folder, entry->d_name, NULL) : NULL;
+        bool ours = folder == t->checkpoints ? strstr(entry->d_name, ".tmp-") != NULL
+                                             : is_left_over(t, entry->d_name);
+        char *path = ours ? dn_path_join(folder, entry->d_name, NULL) : NULL;
         if (path && unlink(path) != 0)
             dn_export_remove(path);
         free(path);
@@ -63,8 +86,8 @@ static void sweep(const char *folder)
 
 void dn_trainer_sweep(const struct trainer *t)
 {
-    sweep(t->options->output);
-    sweep(t->checkpoints);
+    sweep(t, t->options->output);
+    sweep(t, t->checkpoints);
 }
 
 /* The bytes of `text` up to the line of iteration `step`. */
