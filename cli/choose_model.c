@@ -17,8 +17,10 @@ const struct option dn_model_options[] = {
      "file, folder, or a name of dino get; else what ships with dino"},
     {"arch", 0, OPTION_TEXT, PLACE(arch), "NAME",
      "instead: vits14, vitb14_reg, ... with formula weights"},
-    {"compute", 0, OPTION_CHOICE, PLACE(compute), "f32|bf16|int8|auto",
-     "arithmetic; auto: bf16 where the processor has it, int8 for an int8 file", "f32"},
+    {"compute", 0, OPTION_CHOICE, PLACE(compute), "f32|bf16|int8|auto|tf32|f16",
+     "arithmetic; auto: bf16 where the processor has it, int8 for an int8 file; tf32 and f16:\n"
+     "of cuda",
+     "f32"},
     {"device", 0, OPTION_TEXT, PLACE(device), "NAME", "auto, cpu, ref, cuda, cuda:1", "auto"},
     {"threads", 0, OPTION_INT, PLACE(threads), "N", "0: every core this process may use", NULL,
      0, 4096},
@@ -46,7 +48,8 @@ const char *dn_model_conflict(const void *context)
 
 enum dino_dtype dn_compute_dtype(int choice)
 {
-    static const enum dino_dtype dtypes[] = {DINO_F32, DINO_BF16, DINO_I8, DINO_AUTO};
+    static const enum dino_dtype dtypes[] = {DINO_F32,  DINO_BF16, DINO_I8,
+                                             DINO_AUTO, DINO_TF32, DINO_F16};
 
     return dtypes[choice];
 }

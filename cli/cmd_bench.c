@@ -217,8 +217,10 @@ static void print_text(struct bench *bench)
                  bench->peak);
     dn_print(report, "\n");
     if (bench->settings->pipeline)
-        dn_print(report, "pipeline   reading %.1f, model %.1f, both %.1f images/s\n",
-                 bench->rates.reading, bench->rates.model, bench->rates.both);
+        dn_print(report,
+                 "pipeline   reading %.1f, model %.1f, both %.1f images/s: the %s waits\n",
+                 bench->rates.reading, bench->rates.model, bench->rates.both,
+                 bench->rates.reading < bench->rates.model ? "model" : "reading");
     dn_print(report, "memory     %s at most; packed weights %s\n",
              dn_bytes_text(bench->memory, memory),
              dn_bytes_text((double)info->packed_bytes, weights));
@@ -252,6 +254,8 @@ static bool print_json(struct bench *bench, struct dino_error *err)
     if (bench->settings->pipeline) {
         dn_json_real(&json, "reading_images_per_s", bench->rates.reading, 6);
         dn_json_real(&json, "both_images_per_s", bench->rates.both, 6);
+        dn_json_text(&json, "waits",
+                     bench->rates.reading < bench->rates.model ? "model" : "reading");
     }
     dn_json_int(&json, "packed_bytes", (int64_t)info->packed_bytes);
     dn_json_int(&json, "peak_bytes", (int64_t)bench->memory);

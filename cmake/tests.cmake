@@ -5,11 +5,28 @@ enable_testing()
 pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka)
 
 add_library(dino_testing STATIC ${PROJECT_SOURCE_DIR}/tests/testing.c
-    ${PROJECT_SOURCE_DIR}/tests/testing_tensor.c ${PROJECT_SOURCE_DIR}/tests/ops/testing_ops.c)
+    ${PROJECT_SOURCE_DIR}/tests/testing_tensor.c ${PROJECT_SOURCE_DIR}/tests/ops/testing_ops.c
+    ${PROJECT_SOURCE_DIR}/tests/ops/testing_mirror.c)
 target_include_directories(dino_testing PUBLIC ${PROJECT_SOURCE_DIR}/tests)
 target_compile_definitions(dino_testing PUBLIC SOURCE_DIR="${PROJECT_SOURCE_DIR}"
     BUILD_DIR="${PROJECT_BINARY_DIR}")
 target_link_libraries(dino_testing PUBLIC dino_static PkgConfig::CMOCKA)
+
+# The device "cuda" without a GPU: its kernels compiled as C and run on the processor, over an
+# emulated runtime. A plug-in like the real one, opened by tests that run with cuda_environment.
+file(GLOB emulated_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/compute/cuda/*.c
+    ${PROJECT_SOURCE_DIR}/src/compute/cuda/*.cu ${PROJECT_SOURCE_DIR}/tests/emulate/*.c)
+list(FILTER emulated_sources EXCLUDE REGEX "cublaslt")
+set(kernel_sources ${emulated_sources})
+list(FILTER kernel_sources INCLUDE REGEX "\\.cu$")
+add_library(dino_cuda_emulated MODULE ${emulated_sources})
+set_source_files_properties(${kernel_sources} PROPERTIES LANGUAGE C
+    COMPILE_OPTIONS "-include;${PROJECT_SOURCE_DIR}/tests/emulate/emulate.h")
+target_include_directories(dino_cuda_emulated BEFORE PRIVATE ${PROJECT_SOURCE_DIR}/tests/emulate)
+target_link_libraries(dino_cuda_emulated PRIVATE dino_static)
+set_target_properties(dino_cuda_emulated PROPERTIES OUTPUT_NAME dino_cuda
+    LIBRARY_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/emulated)
+set(cuda_environment DINO_TEST_DEVICE=cuda DINO_PLUGINS=${PROJECT_BINARY_DIR}/emulated)
 
 # Two test programs at once on two cores: idle threads must sleep, not spin.
 set(test_environment OMP_WAIT_POLICY=passive
@@ -47,6 +64,18 @@ foreach(source ${test_files})
             set_tests_properties(${name}_${isa} PROPERTIES LABELS ${kind} TIMEOUT 600
                 ENVIRONMENT "${test_environment};DINO_ISA=${isa}")
         endforeach()
+    endif()
+
+    # Tests whose device can be chosen, on the emulated GPU.
+    if(name MATCHES "^test_(op_linear|op_attend|op_rows|op_points|op_device|tiny_models)$")
+        add_test(NAME ${name}_cuda COMMAND ${name})
+        set_tests_properties(${name}_cuda PROPERTIES LABELS "${kind};cuda" TIMEOUT 600
+            SKIP_RETURN_CODE 77 ENVIRONMENT "${test_environment};${cuda_environment}")
+    endif()
+    if(name MATCHES "^test_op_(linear|rows|device)$") # as on a GPU with memory of its own
+        add_test(NAME ${name}_mirror COMMAND ${name})
+        set_tests_properties(${name}_mirror PROPERTIES LABELS "${kind};cuda" TIMEOUT 600
+            ENVIRONMENT "${test_environment};${cuda_environment};DINO_TEST_MIRROR=1")
     endif()
 endforeach()
 

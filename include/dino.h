@@ -84,6 +84,7 @@ enum dino_dtype {
     DINO_BOOL,
     DINO_DTYPE_COUNT,
     DINO_AUTO = 100, /* choose by processor */
+    DINO_TF32 = 101, /* of arithmetic alone: f32, products by tensor cores (cuda) */
 };
 
 DINO_API const char *dino_dtype_name(enum dino_dtype dtype); /* "f32", "bf16", ... */

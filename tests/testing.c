@@ -101,3 +101,8 @@ int main(int argc, char **argv)
         cmocka_set_test_filter(argv[1]);
     return _cmocka_run_group_tests(name ? name + 1 : argv[0], tests, test_count, NULL, NULL);
 }
+
+const char *testing_device(void)
+{
+    return getenv("DINO_TEST_DEVICE");
+}

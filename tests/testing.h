@@ -54,6 +54,9 @@ const char *testing_pictures(const char *name);
 /* A fresh directory for this test program, removed at exit. */
 const char *testing_scratch(void);
 
+/* The device that tests of models and operations use: $DINO_TEST_DEVICE, or NULL. */
+const char *testing_device(void);
+
 /* Largest absolute difference, and ||a - b|| / ||b||; infinite when a NaN is met. */
 double testing_max_abs(const float *a, const float *b, size_t count);
 double testing_rel_l2(const float *a, const float *b, size_t count);

@@ -17,6 +17,8 @@ const char *dino_dtype_name(enum dino_dtype dtype)
 {
     if (dtype == DINO_AUTO)
         return "auto";
+    if (dtype == DINO_TF32)
+        return "tf32";
     return (unsigned)dtype < DINO_DTYPE_COUNT ? dtypes[dtype].name : "unknown";
 }
 

@@ -2,21 +2,44 @@
 #include "compute/device.h"
 
 #include <assert.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/cpu_features.h"
+#include "compute/plugin.h"
+
+/* "cuda" or "cuda:N" */
+static bool is_cuda(const char *name, int *index)
+{
+    char *end;
+
+    *index = 0;
+    if (strcmp(name, "cuda") == 0)
+        return true;
+    if (strncmp(name, "cuda:", 5) != 0 || name[5] < '0' || name[5] > '9')
+        return false;
+    long n = strtol(name + 5, &end, 10);
+    *index = n < 1024 ? (int)n : 1024;
+    return !*end;
+}
 
 struct device *dn_device_open(const char *name, enum dino_dtype dtype, int threads,
                               struct dino_error *err)
 {
+    int index;
+
     if (threads <= 0)
         threads = dn_cpu_cores();
+    if ((!name || strcmp(name, "auto") == 0) && dn_plugin_is_proven("cuda"))
+        name = "cuda";
     if (!name || strcmp(name, "auto") == 0 || strcmp(name, "cpu") == 0)
         return dn_cpu_open(dtype, threads, err);
     if (strcmp(name, "ref") == 0)
         return dn_ref_open(dtype, threads, err);
-    dn_fail(err, DINO_EDEVICE, "no device '%s' in this build, wanted auto, cpu or ref", name);
+    if (is_cuda(name, &index))
+        return dn_plugin_device("cuda", index, dtype, threads, err);
+    dn_fail(err, DINO_EDEVICE,
+            "no device '%s' in this build, wanted auto, cpu, ref, cuda or cuda:N", name);
     return NULL;
 }
 
@@ -37,35 +60,6 @@ void dn_queue_free(struct queue *q)
 {
     if (q)
         q->device->ops->queue_free(q);
-}
-
-bool dn_queue_finish(struct queue *q, struct dino_error *err)
-{
-    q->device->ops->queue_sync(q);
-    if (q->error.code == DINO_OK)
-        return true;
-    if (err)
-        *err = q->error;
-    q->error = (struct dino_error){0};
-    return false;
-}
-
-void dn_queue_fail(struct queue *q, enum dino_code code, const char *format, ...)
-{
-    if (q->error.code != DINO_OK)
-        return;
-    va_list args;
-    va_start(args, format);
-    vsnprintf(q->error.message, sizeof q->error.message, format, args);
-    va_end(args);
-    q->error.code = code;
-}
-
-bool dn_queue_stopped(struct queue *q)
-{
-    if (q->error.code == DINO_OK && q->keep_going && !q->keep_going(q->context))
-        dn_queue_fail(q, DINO_ECANCELLED, "stopped before the end of a pass");
-    return q->error.code != DINO_OK;
 }
 
 void dn_linear(struct queue *q, struct op_linear op)

@@ -17,7 +17,7 @@
  * it first in a struct of their own. */
 struct weight {
     int rows, cols;
-    enum dino_dtype dtype; /* of the arithmetic: f32, bf16, int8 (ref: f64) */
+    enum dino_dtype dtype; /* of the arithmetic: f32, tf32, bf16, f16, int8 (ref: f64) */
     size_t bytes;          /* memory it takes */
 };
 
@@ -37,6 +37,7 @@ struct device {
     enum dino_dtype activation; /* what travels between operations */
     int threads;
     bool gates;       /* has OP_SWIGLU at the end of a product */
+    int ffn_rows;     /* rows that should pass an FFN together; 0: as caches like it */
     bool host_memory; /* device memory is host memory: nothing needs uploading */
 };
 
@@ -61,6 +62,10 @@ struct device_ops {
     /* Both wait: the host side may be reused or read on return. */
     void (*upload)(struct queue *q, void *to, const void *from, size_t bytes);
     void (*download)(struct queue *q, void *to, const void *from, size_t bytes);
+
+    /* Host memory that transfers are fastest with; NULL where memory is shared anyway. */
+    void *(*host_alloc)(const struct device *d, size_t bytes, struct dino_error *err);
+    void (*host_free)(const struct device *d, void *memory);
 
     /* w: host f32 [out, in], possibly inside a mapped file (unaligned); bias: host f32 [out]
      * or NULL. Thread-safe. */
@@ -92,7 +97,8 @@ struct device_ops {
 
 /*
  * name: NULL or "auto", "ref", "cpu", "cuda", "cuda:N". dtype: F32, BF16, I8, AUTO; ref also
- * takes F64. threads: 0 = all cores. An unknown name or an absent device is an error.
+ * takes F64, cuda TF32 and F16. threads: 0 = all cores. An unknown name or an absent device is
+ * an error.
  */
 struct device *dn_device_open(const char *name, enum dino_dtype dtype, int threads,
                               struct dino_error *err);
@@ -109,6 +115,20 @@ bool dn_queue_stopped(struct queue *q);
 /* For implementations: remember the first failure. */
 __attribute__((format(printf, 3, 4))) void dn_queue_fail(struct queue *q, enum dino_code code,
                                                          const char *format, ...);
+
+/*
+ * A device in a library of its own, libdino_NAME.so, offers one of these under the name
+ * dn_device_plugin. It is refused unless version and table_bytes are those of the library
+ * that opens it.
+ */
+struct device_plugin {
+    const char *(*version)(void);              /* dino_version */
+    size_t table_bytes;                        /* sizeof(struct device_ops) */
+    bool experimental;                         /* "auto" never chooses it */
+    bool (*available)(struct dino_error *err); /* is there a device to open? */
+    struct device *(*open)(int index, enum dino_dtype dtype, int threads,
+                           struct dino_error *err);
+};
 
 /* One opener a device, named by the table in device.c. */
 struct device *dn_ref_open(enum dino_dtype dtype, int threads, struct dino_error *err);

@@ -32,11 +32,11 @@ size_t dn_forward_map_size(const struct forward *f, int i)
     return (size_t)f->vit->config.heads * tokens * tokens;
 }
 
-/* The FFN runs in slices of rows, so that its wide middle stays near the caches. */
-static int slice_rows(int tokens)
+/* The FFN runs in slices of rows, so that its wide middle stays near the caches, or small. */
+static int slice_rows(const struct device *device, int tokens)
 {
-    enum { TARGET = 2048 };
-    int slices = (tokens + TARGET - 1) / TARGET;
+    int target = device->ffn_rows > 0 ? device->ffn_rows : 2048;
+    int slices = (tokens + target - 1) / target;
     return (tokens + slices - 1) / slices;
 }
 
@@ -78,7 +78,7 @@ size_t dn_forward_layout(struct forward *f, char *base)
 
     /* patches, then q k v, then the FFN's middle: never alive together */
     struct bump first = bump, second = bump, third = bump;
-    f->ffn_rows = slice_rows(tokens);
+    f->ffn_rows = slice_rows(f->vit->device, tokens);
     f->patches =
         take_mat(&first, f->most_patches, c->channels * c->patch * c->patch, activation);
     f->wide = take_mat(&second, tokens, 3 * c->dim, activation);

@@ -73,7 +73,8 @@ void dino_session_free(struct dino_session *s)
         drop_grid(s, &s->grids[i]);
     if (s->memory)
         device->ops->free(device, s->memory, s->memory_bytes);
-    dn_free_aligned(s->mirror, s->mirror_bytes);
+    if (s->mirror)
+        device->ops->host_free(device, s->mirror);
     dn_queue_free(s->queue);
     dn_arena_release(&s->arena);
     free(s);
@@ -247,19 +248,21 @@ static bool grow_memory(struct dino_session *s, size_t bytes, struct dino_error 
 /* Bring device results to the host: they lie in front of everything else in the workspace. */
 static bool fetch(struct dino_session *s, const struct forward *f, struct dino_error *err)
 {
+    const struct device *device = s->model->device;
     size_t bytes = (size_t)((char *)f->normed.data - s->memory);
 
-    if (s->model->device->host_memory)
+    if (device->host_memory)
         return true;
     if (bytes > s->mirror_bytes) {
-        dn_free_aligned(s->mirror, s->mirror_bytes);
+        if (s->mirror)
+            device->ops->host_free(device, s->mirror);
         s->mirror_bytes = 0;
-        s->mirror = dn_alloc_aligned(bytes, "results", err);
+        s->mirror = device->ops->host_alloc(device, bytes, err);
         if (!s->mirror)
             return false;
         s->mirror_bytes = bytes;
     }
-    s->model->device->ops->download(s->queue, s->mirror, s->memory, bytes);
+    device->ops->download(s->queue, s->mirror, s->memory, bytes);
     return true;
 }
 

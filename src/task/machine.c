@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "base/cpu_features.h"
-#include "compute/device.h"
+#include "compute/plugin.h"
 #include "image/image.h"
 
 static const char *const ops[] = {"linear", "attend",   "attention_map", "layernorm",
@@ -13,7 +13,7 @@ static const enum dino_dtype dtypes[] = {DINO_F32, DINO_BF16, DINO_I8};
 
 enum {
     PROCESSOR_FACTS = 4,
-    DEVICE_FACTS = 2,
+    DEVICE_FACTS = 3,
     OPS = sizeof ops / sizeof *ops,
     DTYPES = sizeof dtypes / sizeof *dtypes,
 };
@@ -55,6 +55,13 @@ static void device_fact(int index, char key[64], char value[256])
         return;
     }
     struct dino_error err = {0};
+    if (index == 1) {
+        const struct device_plugin *plugin = dn_plugin_find("cuda", &err);
+        bool usable = plugin && plugin->available(&err);
+        snprintf(key, 64, "device cuda");
+        snprintf(value, 256, "experimental; %.200s", usable ? "available" : err.message);
+        return;
+    }
     struct device *device = dn_device_open("auto", DINO_AUTO, 1, &err);
     snprintf(key, 64, "compute auto");
     snprintf(value, 256, "%.255s", device ? dino_dtype_name(device->dtype) : err.message);

@@ -16,6 +16,8 @@ static inline void golden_open(struct golden *g, const char *model_path,
 {
     struct dino_error err = {0};
 
+    if (!options.device)
+        options.device = testing_device();
     g->model = dino_model_open(model_path, &options, &err);
     CHECK_OK(g->model, err);
     g->session = dino_session_new(g->model, NULL, &err);

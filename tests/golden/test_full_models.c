@@ -66,7 +66,7 @@ static double pytorch_error(json_t *root, const char *arch, const char *size, co
 static void compare(const char *arch, int height, int width)
 {
     struct dino_error err = {0};
-    struct dino_model_options options = {.seed = 1};
+    struct dino_model_options options = {.seed = 1, .device = testing_device()};
     struct tensors truth;
     char name[96], size[32];
     size_t values = 3 * (size_t)height * (size_t)width, dim;

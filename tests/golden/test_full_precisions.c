@@ -25,7 +25,8 @@ static void result_free(struct result *r)
 static struct result run(const char *arch, int size, enum dino_dtype dtype, const float *index)
 {
     struct dino_error err = {0};
-    struct dino_model_options options = {.size = sizeof options, .seed = 1, .dtype = dtype};
+    struct dino_model_options options = {
+        .size = sizeof options, .seed = 1, .dtype = dtype, .device = testing_device()};
     struct dino_model *model = dino_model_formula(arch, &options, &err);
     CHECK_OK(model, err);
     struct dino_session *session = dino_session_new(model, NULL, &err);
@@ -97,6 +98,9 @@ static void compare(const char *arch, int pixels, enum dino_dtype dtype)
     if (dtype == DINO_BF16) {
         CHECK(cls_error <= 1.2 * autocast_error(arch, size, "cls"));
         CHECK(patch_error <= 1.2 * autocast_error(arch, size, "patch"));
+    } else if (dtype != DINO_I8) {
+        CHECK(cls_error <= 0.5 * autocast_error(arch, size, "cls"));
+        CHECK(patch_error <= 0.5 * autocast_error(arch, size, "patch"));
     } else {
         CHECK(cosine(r.cls, cls, r.dim) >= 0.995);
         CHECK(least >= 0.995);
@@ -117,8 +121,21 @@ TEST(bf16_is_as_exact_as_pytorch_autocast)
     compare("vitl14", 224, DINO_BF16);
 }
 
+/* f16 has three bits more; TF32 as many, and rounds nothing but the factors of products. */
+TEST(f16_and_tf32_are_nearer_to_the_truth_than_bf16)
+{
+    if (!testing_device() || strncmp(testing_device(), "cuda", 4) != 0)
+        SKIP("only the device cuda has f16 and tf32");
+    compare("vits14", 224, DINO_F16);
+    compare("vits14", 518, DINO_TF32);
+    compare("vitl14", 224, DINO_F16);
+    compare("vitl14", 224, DINO_TF32);
+}
+
 TEST(int8_points_where_the_truth_points)
 {
+    if (testing_device() && strncmp(testing_device(), "cuda", 4) == 0)
+        SKIP("the device cuda has no int8");
     compare("vits14", 224, DINO_I8);
     compare("vits14", 518, DINO_I8);
     compare("vits14_reg", 224, DINO_I8);

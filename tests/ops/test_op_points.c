@@ -33,7 +33,8 @@ TEST(swiglu_agrees_on_every_shape)
         struct bench b = ops_open(d);
         for (int i = 0; i < ROW_COUNTS; i++)
             for (int j = 0; j < COL_COUNTS; j++)
-                check_swiglu(&b, row_counts[i], col_counts[j], i % 3, i % 2 ? 4 : 90);
+                check_swiglu(&b, row_counts[i], col_counts[j], i % 3,
+                             i % 2 || b.dtype == DINO_F16 ? 4 : 90); /* f16 ends at e-8 */
         ops_close(&b);
     }
 }

@@ -11,29 +11,44 @@
 
 enum { GUARD = 256, PATTERN = 0xA5 };
 
-static const struct {
+/* On the processor, and where DINO_TEST_DEVICE names it instead, on a GPU. */
+static const struct tested {
     const char *name;
     enum dino_dtype dtype;
-} devices[] = {{"cpu", DINO_F32}, {"cpu", DINO_BF16}};
+} on_cpu[] = {{"cpu", DINO_F32}, {"cpu", DINO_BF16}},
+  on_cuda[] = {
+      {"cuda", DINO_F32}, {"cuda", DINO_BF16}, {"cuda", DINO_F16}, {"cuda", DINO_TF32}};
+
+static bool asks_for_cuda(void)
+{
+    const char *wish = testing_device();
+
+    return wish && strncmp(wish, "cuda", 4) == 0;
+}
 
 int ops_devices(void)
 {
     const char *wish = getenv("DINO_ISA");
     enum dn_isa isa;
 
+    if (asks_for_cuda())
+        return (int)(sizeof on_cuda / sizeof *on_cuda);
     if (wish && dn_isa_parse(wish, &isa) && isa > dn_cpu_features().detected)
         SKIP("this processor has no %s", wish);
-    return (int)(sizeof devices / sizeof *devices);
+    return (int)(sizeof on_cpu / sizeof *on_cpu);
 }
 
 struct bench ops_open(int index)
 {
+    const struct tested *tested = asks_for_cuda() ? &on_cuda[index] : &on_cpu[index];
     struct dino_error err = {0};
-    struct bench b = {.dtype = devices[index].dtype};
+    struct bench b = {.dtype = tested->dtype};
 
-    b.device = dn_device_open(devices[index].name, devices[index].dtype, 0, &err);
+    b.device = dn_device_open(tested->name, tested->dtype, 0, &err);
     if (!b.device)
-        fail_msg("%s: %s", devices[index].name, err.message);
+        fail_msg("%s: %s", tested->name, err.message);
+    if (getenv("DINO_TEST_MIRROR"))
+        b.device = ops_mirror(b.device);
     b.dtype = b.device->activation;
     b.ref = dn_device_open("ref", DINO_F64, 0, &err);
     CHECK(b.ref);
@@ -41,6 +56,12 @@ struct bench ops_open(int index)
     b.ref_queue = dn_queue_new(b.ref, 0, &err);
     CHECK(b.queue && b.ref_queue);
     return b;
+}
+
+int ops_warm_rounds(const struct bench *b)
+{
+    /* cuda makes a graph of what comes again, once for each of its two stages */
+    return strncmp(b->device->name, "cuda", 4) == 0 ? 4 : 1;
 }
 
 void ops_close(struct bench *b)

@@ -23,6 +23,13 @@ void ops_close(struct bench *b);
 /* Both queues must have finished without an error. */
 void ops_finish(struct bench *b);
 
+/* `inner` as a device whose operations take host memory; closes it. DINO_TEST_MIRROR=1 puts it
+ * before every device, as a real GPU needs. */
+struct device *ops_mirror(struct device *inner);
+
+/* Rounds of the same work until a queue has all it needs. */
+int ops_warm_rounds(const struct bench *b);
+
 /* A matrix with guard zones before, behind and between its rows. */
 struct guarded {
     struct mat mat;

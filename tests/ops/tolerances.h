@@ -15,22 +15,29 @@ static const struct tolerance {
 } tolerances[] = {
     {"linear", DINO_F32, 9.1e-7, 1.6e-6},
     {"linear", DINO_BF16, 5.2e-3, 7.5e-3},
+    {"linear", DINO_F16, 1e-3, 1e-3},
+    {"linear tf32", DINO_F32, 1e-3, 1e-3},
     /* bytes on both sides: what 8 bits can hold, whatever the result is written in */
     {"linear int8", DINO_BF16, 2.8e-2, 3.3e-2},
     {"attend", DINO_F32, 2e-6, 5.7e-6},
     {"attend", DINO_BF16, 3.5e-3, 5.5e-3},
+    {"attend", DINO_F16, 1e-3, 1e-3},
     /* scores up to 10,000, whose own rounding moves the probabilities */
     {"attend sharp", DINO_F32, 6.6e-6, 1.1e-4},
     {"attend sharp", DINO_BF16, 2.1e-3, 4.2e-3},
+    {"attend sharp", DINO_F16, 1e-3, 1e-3},
     {"attention_map", DINO_F32, 1e-6, 2.2e-6},
     {"layernorm", DINO_F32, 2.1e-7, 4.4e-7},
     {"layernorm", DINO_BF16, 4e-3, 7.4e-3},
+    {"layernorm", DINO_F16, 1e-3, 1e-3},
     /* a mean of 90 deviations */
     {"layernorm offset", DINO_F32, 4.3e-6, 3.1e-6},
     {"swiglu", DINO_F32, 1.5e-7, 2.2e-7},
     {"swiglu", DINO_BF16, 4.2e-3, 4.7e-3},
+    {"swiglu", DINO_F16, 1e-3, 1e-3},
     {"gelu", DINO_F32, 7e-8, 1e-7},
     {"gelu", DINO_BF16, 2e-3, 3.3e-3},
+    {"gelu", DINO_F16, 1e-3, 1e-3},
     {"put_rows", DINO_F32, 7e-8, 1.1e-7},
     {"mean_rows", DINO_F32, 2.6e-7, 3.5e-7},
 };

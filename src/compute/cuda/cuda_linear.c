@@ -1,0 +1,89 @@
+/*
+ * linear on the device "cuda": the library's product with bias, and with the residual where
+ * nothing stands between; the exact GELU, the scale and other residuals are one pass of ours
+ * behind it (the library's GELU is the tanh form).
+ */
+#include "base/alloc.h"
+#include "compute/cuda/cuda_device.h"
+#include "compute/cuda/cuda_product.h"
+
+/* x as the weight's dtype: itself, or a copy in scratch from byte `used` on. */
+static struct mat input(struct queue *q, struct mat x, enum dino_dtype dtype, char *scratch)
+{
+    struct mat copy = dn_mat(scratch, x.rows, x.cols, dtype);
+
+    if (x.dtype == dtype)
+        return x;
+    dn_cuda_copy(q, &(struct op_copy){.y = copy, .x = x});
+    return copy;
+}
+
+static void multiply(struct queue *q, struct mat y, struct mat x, const struct cuda_weight *w,
+                     struct mat residual)
+{
+    struct product p = {
+        .y = y.data,
+        .x = x.data,
+        .w = w->values,
+        .residual = residual.data,
+        .bias = w->bias,
+        .bias16 = y.dtype == x.dtype ? w->bias16 : NULL,
+        .y_stride = y.stride,
+        .x_stride = x.stride,
+        .w_stride = w->stride,
+        .residual_stride = residual.data ? residual.stride : 0,
+        .m = y.rows,
+        .n = y.cols,
+        .k = x.cols,
+        .y_dtype = y.dtype,
+        .in_dtype = x.dtype,
+        .tf32 = dn_cuda_device(q->device)->tf32,
+    };
+
+    dn_cuda_product(q, &p);
+}
+
+static void finish(struct queue *q, struct mat x, const struct op_linear *op)
+{
+    struct cuda_finish a = {.y = dn_cuda_mat(op->y),
+                            .x = dn_cuda_mat(x),
+                            .residual = dn_cuda_mat(op->residual),
+                            .scale = op->scale,
+                            .gelu = op->act == OP_GELU};
+    int64_t quads = (int64_t)op->y.rows * ((op->y.cols + 3) / 4);
+
+    CUDA_LAUNCH(q, dn_finish_kernel, (int)((quads + 255) / 256), 1, 256, 0, a);
+}
+
+static size_t padded(size_t bytes)
+{
+    return (bytes + 255) / 256 * 256;
+}
+
+void dn_cuda_linear(struct queue *q, const struct op_linear *op)
+{
+    const struct cuda_weight *w = (const struct cuda_weight *)op->w;
+    enum dino_dtype dtype = q->device->dtype == DINO_TF32 ? DINO_F32 : q->device->dtype;
+    size_t rows = (size_t)op->y.rows, x_bytes = 0, y_bytes = 0;
+    bool plain = op->act == OP_NONE && !op->scale;
+    bool added = plain && op->residual.data && op->residual.rows == op->y.rows &&
+                 op->y.dtype == DINO_F32;
+    bool direct = added || (plain && !op->residual.data);
+    /* an activation may pass through y itself, what is scaled or added to is kept in f32 */
+    bool in_place = op->act == OP_GELU && !op->scale && !op->residual.data;
+
+    if (op->x.dtype != dtype)
+        x_bytes = padded(rows * (size_t)op->x.cols * dino_dtype_size(dtype));
+    if (!direct && !in_place)
+        y_bytes = rows * (size_t)op->y.cols * sizeof(float);
+    char *scratch = x_bytes + y_bytes ? dn_cuda_scratch(q, x_bytes + y_bytes) : NULL;
+    if (x_bytes + y_bytes && !scratch)
+        return;
+
+    struct mat x = input(q, op->x, dtype, scratch), y = op->y;
+    if (y_bytes)
+        y = dn_mat(scratch + x_bytes, op->y.rows, op->y.cols, DINO_F32);
+    multiply(q, y, x, w, added ? op->residual : (struct mat){0});
+    if (!direct)
+        finish(q, y, op);
+}

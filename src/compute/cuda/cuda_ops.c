@@ -1,0 +1,211 @@
+/* The operations of the device "cuda" but products: arguments for kernels, and how many blocks
+ * of them. */
+#include "compute/cuda/cuda_device.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+
+/* Numbers that one block of 256 threads of the kernels in cuda_points.cu covers. */
+enum { POINTS_BLOCK = 256 };
+
+static int ceil_div(int64_t a, int64_t b)
+{
+    return (int)((a + b - 1) / b);
+}
+
+static bool is_aligned(const void *address, size_t bytes)
+{
+    return (uintptr_t)address % bytes == 0;
+}
+
+struct cuda_mat dn_cuda_mat(struct mat m)
+{
+    return (struct cuda_mat){
+        .data = m.data,
+        .stride = m.stride,
+        .rows = m.rows,
+        .cols = m.cols,
+        .dtype = m.dtype,
+        .quads = m.data && m.cols % 4 == 0 && m.stride % 4 == 0 &&
+                 is_aligned(m.data, 4 * dino_dtype_size(m.dtype)),
+    };
+}
+
+/* Blocks whose threads own a quad of m each. */
+static int quad_blocks(struct mat m)
+{
+    return ceil_div((int64_t)m.rows * ((m.cols + 3) / 4), POINTS_BLOCK);
+}
+
+/* ---- rows ---- */
+
+void dn_cuda_layernorm(struct queue *q, const struct op_layernorm *op)
+{
+    struct cuda_layernorm a = {.y = dn_cuda_mat(op->y),
+                               .x = dn_cuda_mat(op->x),
+                               .weight = op->weight,
+                               .bias = op->bias,
+                               .eps = op->eps};
+
+    a.quads = a.y.quads && a.x.quads && is_aligned(op->weight, 16) && is_aligned(op->bias, 16);
+    CUDA_LAUNCH(q, dn_layernorm_kernel, ceil_div(op->x.rows, 4), 1, 128, 0, a);
+}
+
+static const int32_t *stage_rows(struct queue *q, const int *rows, int count)
+{
+    return dn_cuda_stage(q, rows, (size_t)count * sizeof *rows);
+}
+
+void dn_cuda_put_rows(struct queue *q, const struct op_put_rows *op)
+{
+    struct cuda_put_rows a = {.y = dn_cuda_mat(op->y),
+                              .x = dn_cuda_mat(op->x),
+                              .add = dn_cuda_mat(op->add),
+                              .to = stage_rows(q, op->to, op->count),
+                              .from = stage_rows(q, op->from, op->count)};
+
+    CUDA_LAUNCH(q, dn_put_rows_kernel, op->count, 1, 128, 0, a);
+}
+
+void dn_cuda_mean_rows(struct queue *q, const struct op_mean_rows *op)
+{
+    struct cuda_mean_rows a = {.y = dn_cuda_mat(op->y),
+                               .x = dn_cuda_mat(op->x),
+                               .starts = stage_rows(q, op->starts, op->sequences + 1),
+                               .skip = op->skip};
+
+    CUDA_LAUNCH(q, dn_mean_rows_kernel, ceil_div(op->x.cols, 32), op->sequences, 256,
+                8 * 32 * sizeof(double), a);
+}
+
+/* Planes may lie on either side. */
+static const void *stage_planes(struct queue *q, const float *planes, size_t bytes)
+{
+    struct cudaPointerAttributes attributes;
+
+    if (!planes)
+        return NULL;
+    if (cudaPointerGetAttributes(&attributes, planes) == cudaSuccess &&
+        attributes.type == cudaMemoryTypeDevice)
+        return planes;
+    return dn_cuda_stage(q, planes, bytes);
+}
+
+void dn_cuda_patchify(struct queue *q, const struct op_patchify *op)
+{
+    size_t count = (size_t)op->channels * (size_t)op->height * (size_t)op->width;
+    struct cuda_patchify a = {.y = dn_cuda_mat(op->y),
+                              .channels = op->channels,
+                              .height = op->height,
+                              .width = op->width,
+                              .patch = op->patch};
+
+    a.planes = stage_planes(q, op->planes, count * sizeof(float));
+    if (!op->planes)
+        a.pixels = dn_cuda_stage(q, op->pixels, count);
+    memcpy(a.mean, op->mean, sizeof a.mean);
+    memcpy(a.std, op->std, sizeof a.std);
+    CUDA_LAUNCH(q, dn_patchify_kernel, op->y.rows, 1, 128, 0, a);
+}
+
+/* ---- single numbers ---- */
+
+void dn_cuda_gelu(struct queue *q, const struct op_gelu *op)
+{
+    struct cuda_points a = {dn_cuda_mat(op->y), dn_cuda_mat(op->x)};
+
+    CUDA_LAUNCH(q, dn_gelu_kernel, quad_blocks(op->y), 1, POINTS_BLOCK, 0, a);
+}
+
+void dn_cuda_swiglu(struct queue *q, const struct op_swiglu *op)
+{
+    struct cuda_points a = {dn_cuda_mat(op->y), dn_cuda_mat(op->x)};
+
+    a.x.quads = a.x.quads && op->y.cols % 4 == 0; /* the second half begins at a quad */
+    CUDA_LAUNCH(q, dn_swiglu_kernel, quad_blocks(op->y), 1, POINTS_BLOCK, 0, a);
+}
+
+void dn_cuda_copy(struct queue *q, const struct op_copy *op)
+{
+    struct cuda_points a = {dn_cuda_mat(op->y), dn_cuda_mat(op->x)};
+
+    CUDA_LAUNCH(q, dn_copy_kernel, quad_blocks(op->y), 1, POINTS_BLOCK, 0, a);
+}
+
+/* ---- attention ---- */
+
+/* The blocks of a launch: each has up to `queries` queries of one sequence. */
+static const struct cuda_attend_block *stage_blocks(struct queue *q, const struct op_attend *op,
+                                                    int queries, int *count)
+{
+    const void *device;
+    int n = 0;
+
+    *count = 0;
+    for (int s = 0; s < op->sequences; s++)
+        *count += ceil_div(op->starts[s + 1] - op->starts[s], queries);
+    struct cuda_attend_block *blocks =
+        dn_cuda_stage_room(q, (size_t)*count * sizeof *blocks, &device);
+    for (int s = 0; blocks && s < op->sequences; s++) {
+        int first = op->starts[s], tokens = op->starts[s + 1] - first;
+        for (int query = 0; query < tokens; query += queries)
+            blocks[n++] = (struct cuda_attend_block){first, tokens, query};
+    }
+    return device;
+}
+
+/* Tensor cores take heads of 64 in 16 bits whose rows begin at multiples of 16 bytes. */
+static bool takes_mma(const struct op_attend *op)
+{
+    return op->y.cols == 64 * op->heads &&
+           (op->qkv.dtype == DINO_BF16 || op->qkv.dtype == DINO_F16) &&
+           is_aligned(op->qkv.data, 16) && op->qkv.stride % 8 == 0 &&
+           is_aligned(op->y.data, 4) && op->y.stride % 2 == 0;
+}
+
+void dn_cuda_attend(struct queue *q, const struct op_attend *op)
+{
+    enum { MMA_QUERIES = 64, MMA_SHARED = 2 * 2 * 64 * 72 * 2 };
+    int blocks, width = op->y.cols / op->heads;
+    struct cuda_attend a = {.y = op->y.data,
+                            .qkv = op->qkv.data,
+                            .y_stride = op->y.stride,
+                            .qkv_stride = op->qkv.stride,
+                            .heads = op->heads,
+                            .width = width,
+                            .dtype = op->qkv.dtype,
+                            .scale = (float)op->scale};
+
+    if (takes_mma(op)) {
+        a.blocks = stage_blocks(q, op, MMA_QUERIES, &blocks);
+        if (a.dtype == DINO_BF16)
+            CUDA_LAUNCH(q, dn_attend_mma_bf16_kernel, blocks, op->heads, 128, MMA_SHARED, a);
+        else
+            CUDA_LAUNCH(q, dn_attend_mma_f16_kernel, blocks, op->heads, 128, MMA_SHARED, a);
+        return;
+    }
+    int rows = width <= 64 ? 64 : 32; /* queries of a block, and keys of a tile */
+    size_t floats = (size_t)(2 * rows * (width + 1) + rows * (rows + 1));
+    a.blocks = stage_blocks(q, op, rows, &blocks);
+    if (width <= 64)
+        CUDA_LAUNCH(q, dn_attend_64_kernel, blocks, op->heads, 256, floats * sizeof(float), a);
+    else
+        CUDA_LAUNCH(q, dn_attend_256_kernel, blocks, op->heads, 256, floats * sizeof(float), a);
+}
+
+void dn_cuda_attention_map(struct queue *q, const struct op_attention_map *op)
+{
+    struct cuda_attention_map a = {.y = op->y.data,
+                                   .qkv = op->qkv.data,
+                                   .y_stride = op->y.stride,
+                                   .qkv_stride = op->qkv.stride,
+                                   .tokens = op->qkv.rows,
+                                   .heads = op->heads,
+                                   .width = op->qkv.cols / 3 / op->heads,
+                                   .dtype = op->qkv.dtype,
+                                   .scale = op->scale};
+
+    CUDA_LAUNCH(q, dn_attention_map_kernel, a.tokens, op->heads, 128, (256 + 8) * sizeof(float),
+                a);
+}

@@ -1,0 +1,468 @@
+/*
+ * Queues of the device "cuda": lists of commands that run when somebody waits.
+ *
+ * What an operation brings from the host (index arrays, pixels) is copied at once into one of
+ * two page-locked blocks, and from there to the device when the list runs; while a list runs,
+ * the next one fills the other block. Lists are kept byte by byte: one that comes again,
+ * whatever its host data, is captured as a graph and from then on launched as one.
+ */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "compute/cuda/cuda_device.h"
+#include "compute/cuda/cuda_product.h"
+
+enum {
+    LISTS_KEPT = 64,
+    WORTH_A_GRAPH = 8,      /* commands; fewer are launched one by one */
+    LONGEST_LIST = 1 << 14, /* commands; then it runs */
+    STAGE_LEAST = 1 << 20,
+    STAGE_ALIGN = 256,
+};
+
+enum command_kind { LAUNCH, PRODUCT };
+
+/* What stands in a list, each followed by its arguments in 8-byte units. */
+struct command {
+    uint32_t kind, bytes; /* of the arguments */
+    const void *kernel;
+    int32_t grid_x, grid_y, threads, shared;
+};
+
+struct list {
+    unsigned char *bytes;
+    size_t size, room;
+    int commands;
+    size_t staged;
+};
+
+/* A list that ran, and its graph once it came again. */
+struct known {
+    struct list list;
+    cudaGraphExec_t graph;
+    uint64_t used;
+};
+
+struct stage {
+    unsigned char *host, *device;
+    cudaEvent_t free; /* the list that used it has run */
+    bool busy;
+};
+
+struct cuda_queue {
+    struct queue base;
+    const struct cuda_device *device;
+    cudaStream_t stream;
+    struct product_engine *products;
+    struct list list; /* being made */
+    struct known known[LISTS_KEPT];
+    uint64_t runs;
+    struct stage stages[2];
+    int stage; /* the one being filled */
+    size_t stage_bytes;
+    void *scratch;
+    size_t scratch_bytes;
+};
+
+static struct cuda_queue *queue_of(struct queue *q)
+{
+    return (struct cuda_queue *)q;
+}
+
+/* The GPU belongs to a host thread until that thread chooses another. */
+static bool check(struct cuda_queue *q, cudaError_t result, const char *what)
+{
+    struct dino_error err;
+
+    if (dn_cuda_ok(result, q->device, what, &err))
+        return true;
+    dn_queue_fail(&q->base, err.code, "%s", err.message);
+    return false;
+}
+
+static bool enter(struct cuda_queue *q)
+{
+    return check(q, cudaSetDevice(q->device->index), "choosing the GPU");
+}
+
+/* ---- opening and closing ---- */
+
+struct queue *dn_cuda_queue_new(const struct device *d, int threads, struct dino_error *err)
+{
+    struct cuda_queue *q = dn_calloc(1, sizeof *q, "a queue", err);
+
+    if (!q)
+        return NULL;
+    q->base = (struct queue){.device = d, .threads = threads};
+    q->device = dn_cuda_device(d);
+    if (!dn_cuda_ok(cudaSetDevice(q->device->index), q->device, "choosing the GPU", err) ||
+        !dn_cuda_ok(cudaStreamCreateWithFlags(&q->stream, cudaStreamNonBlocking), q->device,
+                    "a stream", err))
+        goto failed;
+    for (int i = 0; i < 2; i++)
+        if (!dn_cuda_ok(cudaEventCreateWithFlags(&q->stages[i].free, cudaEventDisableTiming),
+                        q->device, "an event", err))
+            goto failed;
+    q->products = dn_product_open(err);
+    if (q->products)
+        return &q->base;
+failed:
+    dn_cuda_queue_free(&q->base);
+    return NULL;
+}
+
+static void drop(struct known *known)
+{
+    if (known->graph)
+        cudaGraphExecDestroy(known->graph);
+    free(known->list.bytes);
+    *known = (struct known){0};
+}
+
+static void drop_stages(struct cuda_queue *q)
+{
+    for (int i = 0; i < 2; i++) {
+        struct stage *s = &q->stages[i];
+        if (s->host)
+            cudaFreeHost(s->host);
+        dn_cuda_free(&q->device->base, s->device, q->stage_bytes);
+        s->host = s->device = NULL;
+    }
+    q->stage_bytes = 0;
+}
+
+void dn_cuda_queue_free(struct queue *base)
+{
+    struct cuda_queue *q = queue_of(base);
+
+    cudaSetDevice(q->device->index);
+    if (q->stream)
+        cudaStreamSynchronize(q->stream);
+    for (int i = 0; i < LISTS_KEPT; i++)
+        drop(&q->known[i]);
+    drop_stages(q);
+    for (int i = 0; i < 2; i++)
+        if (q->stages[i].free)
+            cudaEventDestroy(q->stages[i].free);
+    dn_cuda_free(&q->device->base, q->scratch, q->scratch_bytes);
+    dn_product_close(q->products);
+    if (q->stream)
+        cudaStreamDestroy(q->stream);
+    free(q->list.bytes);
+    free(q);
+}
+
+/* ---- running a list ---- */
+
+static bool run_command(struct cuda_queue *q, const struct command *c, void *args)
+{
+    struct dino_error err;
+
+    if (c->kind == PRODUCT) {
+        if (dn_product_run(q->products, args, q->stream, &err))
+            return true;
+        dn_queue_fail(&q->base, err.code, "%s: %s", q->device->base.name, err.message);
+        return false;
+    }
+    dim3 grid = {(unsigned)c->grid_x, (unsigned)c->grid_y, 1};
+    dim3 block = {(unsigned)c->threads, 1, 1};
+    if (c->shared > 48 << 10 &&
+        !check(q,
+               cudaFuncSetAttribute(c->kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                    c->shared),
+               "shared memory"))
+        return false;
+    return check(q,
+                 cudaLaunchKernel(c->kernel, grid, block, &args, (size_t)c->shared, q->stream),
+                 "a launch");
+}
+
+static void run_one_by_one(struct cuda_queue *q)
+{
+    for (size_t at = 0; at < q->list.size;) {
+        struct command *c = (struct command *)(void *)(q->list.bytes + at);
+        if (!run_command(q, c, c + 1))
+            return;
+        at += sizeof *c + c->bytes;
+    }
+}
+
+static void capture(struct cuda_queue *q, struct known *known)
+{
+    cudaGraph_t graph = NULL;
+
+    if (!check(q, cudaStreamBeginCapture(q->stream, cudaStreamCaptureModeThreadLocal),
+               "capturing"))
+        return;
+    run_one_by_one(q);
+    cudaError_t ended = cudaStreamEndCapture(q->stream, &graph);
+    if (q->base.error.code == DINO_OK && check(q, ended, "capturing"))
+        check(q, cudaGraphInstantiate(&known->graph, graph, 0), "a graph");
+    if (graph)
+        cudaGraphDestroy(graph);
+}
+
+static bool same_list(const struct list *a, const struct list *b)
+{
+    return a->size == b->size && a->commands == b->commands &&
+           memcmp(a->bytes, b->bytes, a->size) == 0;
+}
+
+static void remember(struct cuda_queue *q)
+{
+    struct known *oldest = &q->known[0];
+    struct dino_error ignored;
+
+    for (int i = 1; i < LISTS_KEPT; i++)
+        if (q->known[i].used < oldest->used)
+            oldest = &q->known[i];
+    drop(oldest);
+    oldest->list = q->list;
+    oldest->list.bytes = dn_calloc(1, q->list.size, "a list of commands", &ignored);
+    if (!oldest->list.bytes)
+        return; /* it will be met as new again */
+    memcpy(oldest->list.bytes, q->list.bytes, q->list.size);
+    oldest->used = q->runs;
+}
+
+static void run_list(struct cuda_queue *q)
+{
+    struct known *known = NULL;
+
+    for (int i = 0; i < LISTS_KEPT && !known; i++)
+        if (q->known[i].list.bytes && same_list(&q->known[i].list, &q->list))
+            known = &q->known[i];
+    if (!known || q->list.commands < WORTH_A_GRAPH) {
+        run_one_by_one(q);
+        if (!known && q->list.commands >= WORTH_A_GRAPH)
+            remember(q);
+        return;
+    }
+    known->used = q->runs;
+    if (!known->graph)
+        capture(q, known);
+    if (known->graph)
+        check(q, cudaGraphLaunch(known->graph, q->stream), "a graph");
+}
+
+/* Hand over what was listed; nobody waits. */
+static void flush(struct cuda_queue *q)
+{
+    struct stage *s = &q->stages[q->stage];
+
+    if (q->list.size == 0 && q->list.staged == 0)
+        return;
+    q->runs++;
+    if (q->base.error.code == DINO_OK && enter(q)) {
+        if (q->list.staged == 0 || check(q,
+                                         cudaMemcpyAsync(s->device, s->host, q->list.staged,
+                                                         cudaMemcpyHostToDevice, q->stream),
+                                         "a copy to the GPU"))
+            run_list(q);
+        if (q->list.staged)
+            s->busy = check(q, cudaEventRecord(s->free, q->stream), "an event");
+    }
+    if (q->list.staged)
+        q->stage = !q->stage;
+    q->list.size = q->list.staged = 0;
+    q->list.commands = 0;
+}
+
+static void wait_for(struct cuda_queue *q, const char *what)
+{
+    if (enter(q))
+        check(q, cudaStreamSynchronize(q->stream), what);
+}
+
+void dn_cuda_sync(struct queue *base)
+{
+    struct cuda_queue *q = queue_of(base);
+
+    flush(q);
+    wait_for(q, "running");
+}
+
+static void transfer(struct queue *base, void *to, const void *from, size_t bytes,
+                     enum cudaMemcpyKind kind)
+{
+    struct cuda_queue *q = queue_of(base);
+
+    flush(q);
+    if (q->base.error.code == DINO_OK && enter(q) &&
+        check(q, cudaMemcpyAsync(to, from, bytes, kind, q->stream), "a copy"))
+        wait_for(q, "a copy");
+}
+
+void dn_cuda_upload(struct queue *q, void *to, const void *from, size_t bytes)
+{
+    transfer(q, to, from, bytes, cudaMemcpyHostToDevice);
+}
+
+void dn_cuda_download(struct queue *q, void *to, const void *from, size_t bytes)
+{
+    transfer(q, to, from, bytes, cudaMemcpyDeviceToHost);
+}
+
+/* ---- making a list ---- */
+
+/* Room for one more command; its arguments, zeroed, or NULL after a failure. */
+static void *add(struct cuda_queue *q, struct command command, size_t bytes)
+{
+    size_t padded = (bytes + 7) / 8 * 8, at;
+    struct dino_error err;
+
+    if (q->base.error.code != DINO_OK)
+        return NULL;
+    if (q->list.commands >= LONGEST_LIST)
+        flush(q);
+    at = q->list.size;
+    if (!dn_grow(&q->list.bytes, &q->list.room, at + sizeof command + padded, 1,
+                 "a list of commands", &err)) {
+        dn_queue_fail(&q->base, err.code, "%s", err.message);
+        return NULL;
+    }
+    command.bytes = (uint32_t)padded;
+    memset(q->list.bytes + at, 0, sizeof command + padded);
+    memcpy(q->list.bytes + at, &command, sizeof command);
+    q->list.size = at + sizeof command + padded;
+    q->list.commands++;
+    return q->list.bytes + at + sizeof command;
+}
+
+void dn_cuda_launch(struct queue *base, const void *kernel, int grid_x, int grid_y, int threads,
+                    size_t shared, const void *args, size_t bytes)
+{
+    struct command command = {.kind = LAUNCH,
+                              .kernel = kernel,
+                              .grid_x = grid_x,
+                              .grid_y = grid_y,
+                              .threads = threads,
+                              .shared = (int32_t)shared};
+
+    if (grid_x < 1 || grid_y < 1)
+        return;
+    void *to = add(queue_of(base), command, bytes);
+    if (to)
+        memcpy(to, args, bytes);
+}
+
+/* What the library declines (odd addresses and strides) a kernel of ours does. */
+static void plain_product(struct queue *base, const struct product *p)
+{
+    enum { TILE = 64 };
+    struct cuda_product a = {
+        .y = p->y,
+        .x = p->x,
+        .w = p->w,
+        .residual = p->residual,
+        .bias = p->bias,
+        .y_stride = p->y_stride,
+        .residual_stride = p->residual_stride,
+        .x_row = p->x_turned ? 1 : p->x_stride,
+        .x_col = p->x_turned ? p->x_stride : 1,
+        .w_row = p->w_turned ? 1 : p->w_stride,
+        .w_col = p->w_turned ? p->w_stride : 1,
+        .m = p->m,
+        .n = p->n,
+        .k = p->k,
+        .y_dtype = p->y_dtype,
+        .x_dtype = p->in_dtype,
+        .w_dtype = p->in_dtype,
+    };
+    CUDA_LAUNCH(base, dn_product_kernel, (p->m + TILE - 1) / TILE, (p->n + TILE - 1) / TILE,
+                256, 2 * 16 * (TILE + 1) * sizeof(float), a);
+}
+
+void dn_cuda_product(struct queue *base, const struct product *p)
+{
+    struct cuda_queue *q = queue_of(base);
+
+    if (!enter(q))
+        return;
+    if (!dn_product_plan(q->products, p)) {
+        plain_product(base, p);
+        return;
+    }
+    void *to = add(q, (struct command){.kind = PRODUCT}, sizeof *p);
+    if (to)
+        memcpy(to, p, sizeof *p);
+}
+
+/* Both blocks, at least `bytes` large. */
+static bool grow_stages(struct cuda_queue *q, size_t bytes)
+{
+    size_t wanted = q->stage_bytes ? 2 * q->stage_bytes : STAGE_LEAST;
+    struct dino_error err;
+
+    while (wanted < bytes)
+        wanted *= 2;
+    flush(q);
+    wait_for(q, "running");
+    drop_stages(q);
+    q->stage_bytes = wanted;
+    for (int i = 0; i < 2; i++) {
+        struct stage *s = &q->stages[i];
+        void *host = NULL;
+        s->busy = false;
+        if (!check(q, cudaHostAlloc(&host, wanted, cudaHostAllocDefault), "page-locked memory"))
+            return false;
+        s->host = host;
+        s->device = dn_cuda_alloc(&q->device->base, wanted, &err);
+        if (!s->device) {
+            dn_queue_fail(&q->base, err.code, "%s", err.message);
+            return false;
+        }
+    }
+    return true;
+}
+
+void *dn_cuda_stage_room(struct queue *base, size_t bytes, const void **device)
+{
+    struct cuda_queue *q = queue_of(base);
+    size_t padded = (bytes + STAGE_ALIGN - 1) / STAGE_ALIGN * STAGE_ALIGN;
+
+    *device = NULL;
+    if (q->base.error.code != DINO_OK || !enter(q))
+        return NULL;
+    if (q->list.staged + padded > q->stage_bytes && !grow_stages(q, padded))
+        return NULL;
+    struct stage *s = &q->stages[q->stage];
+    if (q->list.staged == 0 && s->busy) {
+        s->busy = false;
+        if (!check(q, cudaEventSynchronize(s->free), "running"))
+            return NULL;
+    }
+    size_t at = q->list.staged;
+    q->list.staged += padded;
+    *device = s->device + at;
+    return s->host + at;
+}
+
+const void *dn_cuda_stage(struct queue *q, const void *host, size_t bytes)
+{
+    const void *device = NULL;
+    void *room = host ? dn_cuda_stage_room(q, bytes, &device) : NULL;
+
+    if (room)
+        memcpy(room, host, bytes);
+    return device;
+}
+
+void *dn_cuda_scratch(struct queue *base, size_t bytes)
+{
+    struct cuda_queue *q = queue_of(base);
+    struct dino_error err;
+
+    if (q->base.error.code != DINO_OK || !enter(q))
+        return NULL;
+    if (bytes <= q->scratch_bytes && q->scratch)
+        return q->scratch;
+    flush(q);
+    wait_for(q, "running");
+    dn_cuda_free(&q->device->base, q->scratch, q->scratch_bytes);
+    q->scratch = dn_cuda_alloc(&q->device->base, bytes, &err);
+    q->scratch_bytes = q->scratch ? bytes : 0;
+    if (!q->scratch)
+        dn_queue_fail(base, err.code, "%s", err.message);
+    return q->scratch;
+}

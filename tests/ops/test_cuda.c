@@ -1,0 +1,188 @@
+/* The device "cuda" as its users meet it, on the emulated GPU: being absent, failing, and
+ * giving the same bits whatever order its threads run in. */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ops/testing_ops.h"
+
+enum { TOKENS = 70, HEADS = 2, DIM = 128 };
+
+/* The plug-in of the tests, as a machine of this kind ("" is a good one with two GPUs). */
+static void be_machine(const char *kind)
+{
+    setenv("DINO_PLUGINS", BUILD_DIR "/emulated", 1);
+    setenv("DINO_EMULATE", kind, 1);
+}
+
+static void check_refusal(const char *kind, const char *name, enum dino_dtype dtype,
+                          const char *line)
+{
+    struct dino_error err = {0};
+
+    be_machine(kind);
+    CHECK(!dn_device_open(name, dtype, 0, &err));
+    assert_string_equal(err.message, line);
+    be_machine("");
+}
+
+TEST(a_machine_without_a_usable_gpu_is_told_in_one_line)
+{
+    check_refusal("no-driver", "cuda", DINO_F32,
+                  "device cuda: this machine has no NVIDIA driver");
+    check_refusal("old-driver", "cuda", DINO_F32,
+                  "device cuda: the NVIDIA driver is for CUDA 12.4, wanted one for 13.0 or "
+                  "later");
+    check_refusal("no-gpu", "cuda:0", DINO_F32, "device cuda: this machine has no NVIDIA GPU");
+    check_refusal("one", "cuda:1", DINO_F32,
+                  "device cuda:1: this machine has 1 GPU, from cuda:0 on");
+    check_refusal("", "cuda:2", DINO_F32,
+                  "device cuda:2: this machine has 2 GPUs, from cuda:0 on");
+    check_refusal("", "cuda", DINO_I8, "device cuda computes f32, tf32, bf16 or f16, not int8");
+    check_refusal("", "cuda:x", DINO_F32,
+                  "no device 'cuda:x' in this build, wanted auto, cpu, ref, cuda or cuda:N");
+}
+
+TEST(a_library_of_another_version_or_none_is_refused)
+{
+    struct dino_error err = {0};
+    char library[4096];
+
+    be_machine("");
+    setenv("DINO_PLUGINS", testing_scratch(), 1);
+    snprintf(library, sizeof library, "%s/libdino_cuda.so", testing_scratch());
+    CHECK(symlink("/proc/self/exe", library) == 0);
+    CHECK(!dn_device_open("cuda", DINO_F32, 0, &err));
+    CHECK(err.code == DINO_EDEVICE);
+    CHECK(strstr(err.message, "device cuda is not in this build: "));
+    CHECK(unlink(library) == 0);
+}
+
+TEST(auto_does_not_choose_what_is_experimental)
+{
+    be_machine("");
+    struct device *d = dn_device_open("auto", DINO_F32, 0, NULL);
+
+    CHECK(d && strcmp(d->name, "cpu") == 0);
+    dn_device_close(d);
+}
+
+TEST(memory_that_runs_out_and_a_gpu_that_is_lost_are_one_line_each)
+{
+    struct dino_error err = {0};
+    float numbers[4] = {0};
+
+    be_machine("");
+    struct device *d = dn_device_open("cuda", DINO_F32, 0, &err);
+    CHECK_OK(d, err);
+    struct queue *q = dn_queue_new(d, 0, &err);
+    CHECK_OK(q, err);
+    be_machine("full");
+    CHECK(!d->ops->alloc(d, 5 << 20, &err) && err.code == DINO_ENOMEM);
+    assert_string_equal(err.message,
+                        "cuda:0: out of memory: wanted 5 MiB, 0 of 1024 MiB are free");
+    be_machine("lost");
+    dn_gelu(q,
+            (struct op_gelu){dn_mat(numbers, 1, 4, DINO_F32), dn_mat(numbers, 1, 4, DINO_F32)});
+    CHECK(!dn_queue_finish(q, &err) && err.code == DINO_EDEVICE);
+    assert_string_equal(err.message, "cuda:0 failed at running: unspecified launch failure");
+    be_machine("");
+    dn_queue_free(q);
+    dn_device_close(d);
+}
+
+TEST(two_gpus_work_in_one_process)
+{
+    float x[4] = {1, 2, 3, 4}, y[2][4] = {{0}};
+
+    be_machine("");
+    for (int i = 0; i < 2; i++) {
+        struct device *d = dn_device_open(i ? "cuda:1" : "cuda:0", DINO_F32, 0, NULL);
+        CHECK(d && strcmp(d->name, i ? "cuda:1" : "cuda:0") == 0);
+        struct queue *q = dn_queue_new(d, 0, NULL);
+        dn_copy(q, (struct op_copy){dn_mat(y[i], 2, 2, DINO_F32), dn_mat(x, 2, 2, DINO_F32)});
+        CHECK(dn_queue_finish(q, NULL) && memcmp(x, y[i], sizeof x) == 0);
+        dn_queue_free(q);
+        dn_device_close(d);
+    }
+}
+
+/* Every kernel once; what comes out, as bytes. */
+static void run_all(enum dino_dtype dtype, uint8_t *pixels, float *out)
+{
+    struct dino_error err = {0};
+    const int starts[] = {0, 33, TOKENS};
+    struct device *d = dn_device_open("cuda", dtype, 0, &err);
+    CHECK_OK(d, err);
+    struct queue *q = dn_queue_new(d, 0, &err);
+    struct guarded wide = ops_random(TOKENS, 3 * DIM, 8, d->activation, 1, 1);
+    struct guarded mixed = ops_random(TOKENS, DIM, 0, d->activation, 1, 2);
+    struct guarded patches = ops_random(TOKENS, 588, 0, DINO_F32, 1, 4);
+    struct mat wide16 = wide.mat;
+    float *weight = ops_vector(DIM, 1, 5);
+    struct mat stream = dn_mat(out, TOKENS, DIM, DINO_F32);
+    struct mat means = dn_mat(out + TOKENS * DIM, 2, DIM, DINO_F32);
+    struct mat map = dn_mat(out + (TOKENS + 2) * DIM, HEADS * 33, 33, DINO_F32);
+
+    wide16.data = (void *)(((uintptr_t)wide.mat.data + 15) / 16 * 16); /* for tensor cores */
+    memset(wide16.data, 0x3c, 64);
+    dn_patchify(q, (struct op_patchify){.y = patches.mat,
+                                        .pixels = pixels,
+                                        .channels = 3,
+                                        .height = 7 * 14,
+                                        .width = 10 * 14,
+                                        .patch = 14,
+                                        .std = {1, 1, 1}});
+    dn_copy(q, (struct op_copy){stream, dn_mat_cols(patches.mat, 0, DIM)});
+    dn_attend(q, (struct op_attend){.y = mixed.mat,
+                                    .qkv = wide16,
+                                    .heads = HEADS,
+                                    .scale = 0.125,
+                                    .starts = starts,
+                                    .sequences = 2});
+    dn_copy(q, (struct op_copy){dn_mat_rows(stream, 0, 30), dn_mat_rows(mixed.mat, 20, 30)});
+    dn_attend(q, (struct op_attend){.y = mixed.mat,
+                                    .qkv = wide16,
+                                    .heads = 1,
+                                    .scale = 0.1,
+                                    .starts = starts,
+                                    .sequences = 2});
+    dn_copy(q, (struct op_copy){dn_mat_rows(stream, 30, 30), dn_mat_rows(mixed.mat, 20, 30)});
+    dn_layernorm(q, (struct op_layernorm){stream, stream, weight, weight, 1e-6F});
+    dn_gelu(q, (struct op_gelu){dn_mat_rows(stream, 0, 9), dn_mat_rows(stream, 0, 9)});
+    dn_mean_rows(q, (struct op_mean_rows){means, stream, starts, 2, 1});
+    dn_attention_map(q,
+                     (struct op_attention_map){map, dn_mat_rows(wide16, 0, 33), HEADS, 0.1F});
+    CHECK_OK(dn_queue_finish(q, &err), err);
+    free(weight);
+    ops_free(&wide);
+    ops_free(&mixed);
+    ops_free(&patches);
+    dn_queue_free(q);
+    dn_device_close(d);
+}
+
+TEST(the_order_in_which_threads_run_changes_no_bit)
+{
+    enum { COUNT = (TOKENS + 2) * DIM + HEADS * 33 * 33, NEXT = (COUNT + 15) / 16 * 16 };
+    static const enum dino_dtype dtypes[] = {DINO_F32, DINO_BF16, DINO_F16};
+    float *out = malloc(2 * NEXT * sizeof *out);
+    uint8_t *pixels = malloc(3 * 98 * 140);
+
+    be_machine("");
+    CHECK(out && pixels);
+    for (int i = 0; i < 3 * 98 * 140; i++)
+        pixels[i] = (uint8_t)(i * 37);
+    for (int d = 0; d < 3; d++) {
+        run_all(dtypes[d], pixels, out);
+        setenv("DINO_EMULATE_BACKWARDS", "1", 1);
+        run_all(dtypes[d], pixels, out + NEXT);
+        unsetenv("DINO_EMULATE_BACKWARDS");
+        for (int i = 0; i < COUNT; i++)
+            if (memcmp(out + i, out + NEXT + i, sizeof *out) != 0)
+                fail_msg("%s: number %d is %a, backwards %a", dino_dtype_name(dtypes[d]), i,
+                         (double)out[i], (double)out[NEXT + i]);
+    }
+    free(out);
+    free(pixels);
+}
