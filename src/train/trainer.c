@@ -51,6 +51,16 @@ static void normalise(const struct trainer *t, const uint8_t *from, int crops, i
         }
 }
 
+/* The steps that were done are good, whatever became of the pictures: they are kept. */
+static bool stop_without_pictures(struct trainer *t)
+{
+    struct dino_error unheard = {0}; /* what is told is why the pictures ended */
+
+    if (t->bad_signs == 0 && t->state.step > t->saved_step)
+        dn_trainer_save(t, &unheard);
+    return false;
+}
+
 static bool gradient(struct trainer *t, struct made *m, struct dino_error *err)
 {
     const struct train_config *c = &t->config;
@@ -58,7 +68,7 @@ static bool gradient(struct trainer *t, struct made *m, struct dino_error *err)
     const struct batch *batch = dn_loader_next(t->loader, err);
 
     if (!dn_comm_agree(t->comm, batch != NULL, err))
-        return false;
+        return stop_without_pictures(t);
     m->data_seconds = dn_trainer_seconds() - before;
     t->waited += m->data_seconds;
     normalise(t, batch->global, 2 * t->part.count, batch->global_size, t->global);
