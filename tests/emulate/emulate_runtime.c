@@ -26,7 +26,7 @@ struct item {
     const void *from;
     size_t bytes, shared;
     unsigned grid[2], threads;
-    char args[EMULATED_ARGS];
+    _Alignas(16) char args[EMULATED_ARGS];
 };
 
 struct emulated_graph {
