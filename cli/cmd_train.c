@@ -396,10 +396,10 @@ const struct command dn_cmd_train = {
     .about =
         "DINOv2 pre-training, in f32. PATHS are folders, lists (@files.txt) and tar shards,\n"
         "also compressed ones; labels are not read. Settings are those of the official\n"
-        "YAML files: preset, then --config, then key=value. RUN gets config.yaml, a JSON line "
-        "a step\n"
-        "(training_metrics.json), checkpoints/, teacher.pth and teacher/. Ctrl-C saves;\n"
-        "the same command goes on, to the bytes of a run that was never stopped.\n"
+        "YAML files: preset, then --config, then key=value. RUN gets config.yaml, a JSON\n"
+        "line a step (training_metrics.json), checkpoints/, teacher.pth and teacher/.\n"
+        "Ctrl-C saves; the same command goes on, to the bytes of a run that was never\n"
+        "stopped.\n"
         "Presets: vitt14-small-data, vits14-small-data, vitb14-small-data, vitl16-short,\n"
         "vitl14, vitg14.",
     .groups = groups,
