@@ -198,7 +198,7 @@ static void print_text(struct bench *bench)
 {
     struct report *report = bench->call->report;
     const struct dino_model_info *info = dino_model_info(bench->opened.model);
-    char text[32], memory[16], weights[16];
+    char text[32], memory[16], weights[16], scratch[16];
     double gflops = 1e-9 * bench->flops * images_per_second(bench);
 
     dn_print(report, "model      %s, %s parameters, %s\n", info->arch,
@@ -221,9 +221,10 @@ static void print_text(struct bench *bench)
                  "pipeline   reading %.1f, model %.1f, both %.1f images/s: the %s waits\n",
                  bench->rates.reading, bench->rates.model, bench->rates.both,
                  bench->rates.reading < bench->rates.model ? "model" : "reading");
-    dn_print(report, "memory     %s at most; packed weights %s\n",
+    dn_print(report, "memory     %s at most; packed weights %s, a pass %s\n",
              dn_bytes_text(bench->memory, memory),
-             dn_bytes_text((double)info->packed_bytes, weights));
+             dn_bytes_text((double)info->packed_bytes, weights),
+             dn_bytes_text((double)dino_session_bytes(bench->opened.session), scratch));
 }
 
 static bool print_json(struct bench *bench, struct dino_error *err)
@@ -258,6 +259,7 @@ static bool print_json(struct bench *bench, struct dino_error *err)
                      bench->rates.reading < bench->rates.model ? "model" : "reading");
     }
     dn_json_int(&json, "packed_bytes", (int64_t)info->packed_bytes);
+    dn_json_int(&json, "session_bytes", (int64_t)dino_session_bytes(bench->opened.session));
     dn_json_int(&json, "peak_bytes", (int64_t)bench->memory);
     dn_json_close(&json, '}');
     bool ok = dn_json_print(&json, bench->call->report, err);

@@ -122,6 +122,16 @@ static void check_shapes(struct subject *s)
                       .m = 33, .n = 40, .k = 4097, .bias = true, .x = DINO_F32, .y = DINO_F32});
     check_case(s,
                &(struct gemm_case){.m = 300, .n = 700, .k = 20, .x = DINO_F32, .y = DINO_F32});
+    for (int end = 0; end < 3; end++)
+        check_case(s, &(struct gemm_case){.m = 1370,
+                                          .n = 65,
+                                          .k = 63,
+                                          .pad = end,
+                                          .bias = true,
+                                          .gelu = end == 1,
+                                          .gated = end == 2,
+                                          .x = DINO_F32,
+                                          .y = DINO_F32});
 }
 
 TEST(every_shape_in_every_instruction_set_agrees_with_the_reference)
