@@ -188,8 +188,3 @@ bool dn_run_settings(struct run_settings *s, const struct dino_train_options *o,
     return base_settings(s, o, pictures, err) && own_words(&s->config, o, err) &&
            dn_train_config_check(&s->config, err);
 }
-
-void dn_run_settings_release(struct run_settings *s)
-{
-    dn_warm_start_release(&s->start);
-}

@@ -16,13 +16,12 @@ struct run_settings {
     bool heads;              /* begin with the file's heads */
 };
 
-/* `pictures` chooses the preset where none is named. Release it even on failure. */
+/* `pictures` chooses the preset where none is named. Release settings->start even on failure.
+ */
 bool dn_run_settings(struct run_settings *settings, const struct dino_train_options *options,
                      int64_t pictures, struct dino_error *err);
 /* The network that these settings train. */
 bool dn_run_net(const struct train_config *config, struct net_config *net,
                 struct dino_error *err);
-
-void dn_run_settings_release(struct run_settings *settings);
 
 #endif

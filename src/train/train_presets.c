@@ -124,6 +124,8 @@ static const char *const continued[] = {
     "optim.freeze_last_layer_epochs=0",
     "optim.freeze_backbone_epochs=0",
     "optim.base_lr=0.0005",
+    "optim.layerwise_decay=0.9",
+    "optim.patch_embed_lr_mult=0.2",
     "teacher.momentum_teacher=0.996",
     "teacher.warmup_teacher_temp_epochs=0",
     NULL,
