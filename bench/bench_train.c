@@ -1,15 +1,27 @@
 /*
- * One training step: ViT-S/14 (or `dim depth heads`), 2 x 224 + 8 x 98 pixels, DINO and iBOT
- * heads, on device cpu in f32. Prints seconds and images a second for the parts and the whole.
- *   bench_train [images [micro [threads [prototypes]]]]
+ * Training steps on device cpu, all of a step but the reading of pictures.
+ *   bench_train [s | t] [f32 | bf16] [images [micro [threads [prototypes]]]]
+ * s: ViT-S/14, 2 x 224 + 8 x 98 pixels, as the peers of docs/performance.md; t: the preset
+ * vitt14-small-data, width 192, 2 x 98 + 6 x 42 pixels. Prints seconds and images a second.
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 
-#include "base/str.h"
 #include "base/rng.h"
+#include "base/str.h"
 #include "train/ssl_step.h"
+
+/* A network and its crops. */
+static const struct form {
+    const char *name;
+    int dim, heads, registers, global, local, locals, hidden, bottleneck, prototypes, images;
+} forms[] = {
+    {"s", 384, 6, 0, 224, 98, 8, 2048, 256, 4096, 4},
+    {"t", 192, 3, 4, 98, 42, 6, 512, 128, 4096, 64},
+};
 
 static double now(void)
 {
@@ -19,36 +31,52 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+/* Of all threads: what a step costs where others share the cores. */
+static double cpu_seconds(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
 static float *noise(size_t count, float scale)
 {
-    float *x = malloc(count * sizeof *x);
+    float *x = malloc((count + 1) * sizeof *x);
 
     for (size_t i = 0; x && i < count; i++)
         x[i] = scale * (float)(2 * dn_random_f64(1, 2, i) - 1);
     return x;
 }
 
-static struct net_config small_net(int prototypes)
+static struct net_config net_of(const struct form *f, int prototypes)
 {
-    struct head_config head = {
-        .in = 384, .layers = 3, .hidden = 2048, .bottleneck = 256, .prototypes = prototypes};
+    struct head_config head = {.in = f->dim,
+                               .layers = 3,
+                               .hidden = f->hidden,
+                               .bottleneck = f->bottleneck,
+                               .prototypes = prototypes};
     struct net_config net = {.dino = head};
     struct dino_error err;
 
     if (!dn_vit_config_named(&net.backbone, "vits14", &err))
         exit(1);
-    net.backbone.grid_rows = net.backbone.grid_cols = 16;
+    net.backbone.dim = f->dim;
+    net.backbone.heads = f->heads;
+    net.backbone.hidden = 4 * f->dim;
+    net.backbone.registers = f->registers;
+    net.backbone.grid_rows = net.backbone.grid_cols = f->global / 14;
     return net;
 }
 
 /* A third of the patches of every second crop. */
-static int masks(int *masked, int images)
+static int masks(int *masked, int images, int patches)
 {
     int count = 0;
 
     for (int crop = 0; crop < 2 * images; crop += 2)
-        for (int p = 0; p < 256; p += 3)
-            masked[count++] = crop * 256 + p;
+        for (int p = 0; p < patches; p += 3)
+            masked[count++] = crop * patches + p;
     return count;
 }
 
@@ -62,66 +90,104 @@ static int number(int argc, char **argv, int nth, int otherwise)
     return (int)value;
 }
 
-int main(int argc, char **argv)
-{
-    int images = number(argc, argv, 1, 4), micro = number(argc, argv, 2, images);
-    int threads = number(argc, argv, 3, 2), prototypes = number(argc, argv, 4, 4096);
-    struct dino_error err = {0};
-    struct net_config net = small_net(prototypes);
+struct run {
+    const struct form *form;
+    struct device *device;
+    struct queue *queue;
     struct params_table table;
     struct train_blocks blocks;
     struct ssl_step step;
-    struct ssl_losses losses;
+    struct ssl_batch batch;
+    struct param_rate *rates;
+};
+
+/* Gradient, clipping, AdamW and the teacher. */
+static bool step(struct run *r, int at, struct ssl_losses *losses, struct dino_error *err)
+{
+    struct adamw_options adamw = {
+        .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .step = at + 1, .rates = r->rates};
+    struct clipping clip;
+
+    dn_zero_grads(r->queue, &r->table, &r->blocks);
+    if (!dn_ssl_step_run(&r->step, &r->blocks, &r->batch, 0.05, 1, losses, err) ||
+        !dn_clip(r->queue, &r->table, &r->blocks, 3, &clip, err))
+        return false;
+    dn_optimizer_step(r->queue, &r->table, &r->blocks, &clip, &adamw);
+    dn_teacher_follow(r->queue, &r->table, &r->blocks, 0.99);
+    return dn_queue_finish(r->queue, err);
+}
+
+static bool fill(struct run *r, int images)
+{
+    const struct form *f = r->form;
+    int patches = (f->global / 14) * (f->global / 14);
+    size_t count = r->table.elements, pictures = (size_t)images;
+    size_t global = 3 * (size_t)f->global * (size_t)f->global;
+    size_t local = 3 * (size_t)f->local * (size_t)f->local;
+    float *start = noise(count, 0.02F);
+    int *masked = malloc(pictures * 2 * (size_t)patches * sizeof *masked);
+
+    r->rates = calloc((size_t)r->table.count, sizeof *r->rates);
+    r->batch.global = noise(pictures * 2 * global, 1);
+    r->batch.local = noise(pictures * (size_t)f->locals * local, 1);
+    if (!start || !masked || !r->rates || !r->batch.global || !r->batch.local)
+        return false;
+    r->device->ops->upload(r->queue, r->blocks.student, start, count * sizeof *start);
+    r->device->ops->upload(r->queue, r->blocks.teacher, start, count * sizeof *start);
+    r->batch.masked_count = masks(masked, images, patches);
+    r->batch.masked = masked;
+    for (int i = 0; i < r->table.count; i++)
+        r->rates[i] = (struct param_rate){1e-4, 0.04};
+    free(start);
+    return true;
+}
+
+int main(int argc, char **argv)
+{
+    struct dino_error err = {0};
+    struct run r = {.form = &forms[argc > 1 && strcmp(argv[1], "t") == 0]};
+    enum dino_dtype dtype = argc > 2 && strcmp(argv[2], "bf16") == 0 ? DINO_BF16 : DINO_F32;
+    int images = number(argc, argv, 3, r.form->images);
+    int micro = number(argc, argv, 4, images), threads = number(argc, argv, 5, 2);
+    struct net_config net = net_of(r.form, number(argc, argv, 6, r.form->prototypes));
+    int patches = (r.form->global / 14) * (r.form->global / 14);
     struct ssl_config config = {.images = images,
                                 .micro = micro,
-                                .global_size = 224,
-                                .local_size = 98,
-                                .local_crops = 8,
-                                .most_masked = images * 86,
+                                .global_size = r.form->global,
+                                .local_size = r.form->local,
+                                .local_crops = r.form->locals,
+                                .most_masked = images * (patches / 3 + 1),
                                 .centering = CENTERING_SINKHORN,
                                 .student_temperature = 0.1,
                                 .dino_weight = 1,
                                 .ibot_weight = 1,
                                 .koleo_weight = 0.1};
-    struct device *device = dn_device_open("cpu", DINO_F32, threads, &err);
-    struct queue *queue = device ? dn_queue_new(device, threads, &err) : NULL;
+    struct rusage usage;
 
-    if (!queue || !dn_params_table_init(&table, &net, &err) ||
-        !dn_train_blocks_init(&blocks, queue, &table, NULL, &err) ||
-        !dn_ssl_step_init(&step, queue, &table, &config, &err)) {
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    r.device = dn_device_open("cpu", dtype, threads, &err);
+    r.queue = r.device ? dn_queue_new(r.device, threads, &err) : NULL;
+    if (!r.queue || !dn_params_table_init(&r.table, &net, &err) ||
+        !dn_train_blocks_init(&r.blocks, r.queue, &r.table, NULL, &err) ||
+        !dn_ssl_step_init(&r.step, r.queue, &r.table, &config, &err) || !fill(&r, images)) {
         fprintf(stderr, "%s\n", err.message);
         return 1;
     }
-    float *start = noise(table.elements, 0.02F);
-    float *global = noise((size_t)images * 2 * 3 * 224 * 224, 1);
-    float *local = noise((size_t)images * 8 * 3 * 98 * 98, 1);
-    int *masked = malloc((size_t)images * 512 * sizeof *masked);
-    if (!start || !global || !local || !masked)
-        return 1;
-    device->ops->upload(queue, blocks.student, start, table.elements * sizeof *start);
-    device->ops->upload(queue, blocks.teacher, start, table.elements * sizeof *start);
-    struct ssl_batch batch = {global, local, masked, masks(masked, images)};
-
-    printf("%d images in parts of %d, %d threads, %d prototypes, %.2f GB planned\n", images,
-           micro, threads, prototypes, (double)step.bytes * 1e-9);
-    for (int i = 0; i < 3; i++) {
-        double begin = now();
-        dn_zero_grads(queue, &table, &blocks);
-        if (!dn_ssl_step_run(&step, &blocks, &batch, 0.05, 1, &losses, &err)) {
+    printf("%s, %s, %d images in parts of %d, %d threads, %d prototypes, %.2f GB planned\n",
+           r.form->name, dino_dtype_name(dtype), images, micro, threads, net.dino.prototypes,
+           (double)r.step.bytes * 1e-9);
+    for (int i = 0; i < 4; i++) {
+        struct ssl_losses losses;
+        double begin = now(), used = cpu_seconds();
+        if (!step(&r, i, &losses, &err)) {
             fprintf(stderr, "%s\n", err.message);
             return 1;
         }
         double seconds = now() - begin;
-        printf("%.2f s  %.2f images/s  loss %.4f\n", seconds, images / seconds, losses.total);
+        printf("%.3f s (%.3f s of processors)  %.2f images/s  loss %.4f\n", seconds,
+               cpu_seconds() - used, images / seconds, losses.total);
     }
-    dn_ssl_step_release(&step);
-    dn_train_blocks_release(&blocks, device, &table);
-    dn_params_table_release(&table);
-    dn_queue_free(queue);
-    dn_device_close(device);
-    free(start);
-    free(global);
-    free(local);
-    free(masked);
+    getrusage(RUSAGE_SELF, &usage);
+    printf("peak memory %.2f GB\n", (double)usage.ru_maxrss * 1024e-9);
     return 0;
 }

@@ -17,9 +17,12 @@
 struct settings {
     const char *output, *from, *preset, *config, *knn_train, *knn_val, *device;
     int knn_every, micro, threads, readers, save_every, keep, ranks;
+    int dtype; /* of dtypes */
     double memory;
     bool high_res, checkpointing, quiet, json, dry_run;
 };
+
+static const enum dino_dtype dtypes[] = {DINO_AUTO, DINO_F32, DINO_BF16};
 
 #define PLACE(member) offsetof(struct settings, member)
 
@@ -63,6 +66,8 @@ static const struct option machine_rows[] = {
     {"checkpointing", 0, OPTION_FLAG, PLACE(checkpointing), NULL,
      "keep less in memory, compute more"},
     {"device", 0, OPTION_TEXT, PLACE(device), "NAME", "auto, cpu", "auto"},
+    {"dtype", 0, OPTION_CHOICE, PLACE(dtype), "auto|f32|bf16",
+     "of products; auto: bf16 where the processor has it", "auto"},
     {"threads", 0, OPTION_INT, PLACE(threads), "N", "0: every core this process may use", NULL,
      0, 4096},
     {"readers", 0, OPTION_INT, PLACE(readers), "N", "loading threads; 0: one a core", NULL, 0,
@@ -159,9 +164,9 @@ static void say_plan(void *context, const struct dino_train_plan *plan)
             plan->global_size, plan->local_crops, plan->local_size, plan->batch, plan->micro,
             plan->lr);
     snprintf(many, sizeof many, "%d processes, each with ", plan->processes);
-    dn_note(report, "%lld epochs of %lld steps on %s, f32, %s%d threads, %s of memory",
+    dn_note(report, "%lld epochs of %lld steps on %s, %s, %s%d threads, %s of memory",
             (long long)plan->epochs, (long long)plan->epoch_length, plan->device,
-            plan->processes > 1 ? many : "", plan->threads,
+            dino_dtype_name(plan->dtype), plan->processes > 1 ? many : "", plan->threads,
             dn_bytes_text((double)plan->bytes, memory));
     if (plan->pictures < plan->batch)
         dn_warn(report, "a step takes %d pictures and there are %s: each is seen several times",
@@ -299,6 +304,7 @@ static struct dino_train_options options_of(const struct settings *s, const stru
         .micro = s->micro,
         .checkpointing = s->checkpointing,
         .device = s->device,
+        .dtype = dtypes[s->dtype],
         .threads = s->threads,
         .readers = s->readers,
         .save_steps = s->save_every,
@@ -394,7 +400,8 @@ const struct command dn_cmd_train = {
     .summary = "teach a network with pictures alone",
     .arguments = "PATHS... -o RUN [key=value...]",
     .about =
-        "DINOv2 pre-training, in f32. PATHS are folders, lists (@files.txt) and tar shards,\n"
+        "DINOv2 pre-training, in bf16 or f32. PATHS are folders, lists (@files.txt) and tar "
+        "shards,\n"
         "also compressed ones; labels are not read. Settings are those of the official\n"
         "YAML files: preset, then --config, then key=value. RUN gets config.yaml, a JSON\n"
         "line a step (training_metrics.json), checkpoints/, teacher.pth and teacher/.\n"

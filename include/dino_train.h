@@ -50,9 +50,10 @@ struct dino_train_plan {
     int batch, micro; /* pictures a step, and of them at a time in each process */
     int processes;
     int64_t epochs, epoch_length, steps, first_step;
-    double lr;              /* at its peak */
-    size_t bytes;           /* of activations, parameters and moments */
-    const char *device;     /* with `threads` threads, in f32 */
+    double lr;    /* at its peak */
+    size_t bytes; /* of activations, parameters and moments */
+    const char *device;
+    enum dino_dtype dtype;  /* of the arithmetic: f32, or bf16 with f32 sums and parameters */
     int threads, readers;   /* 0 readers: one a core */
     const char *checkpoint; /* that the run goes on from; NULL: it begins */
     const char *from;       /* the file whose weights it began with; NULL: random ones */
@@ -92,7 +93,10 @@ struct dino_train_options {
     int micro;          /* pictures at a time; 0: what memory holds. The gradient is the same */
     bool checkpointing; /* keep less, compute more */
     const char *device; /* as in dino_model_options */
-    int threads, readers;   /* 0: this process's share of the cores */
+    int threads, readers; /* 0: this process's share of the cores */
+    /* F32, BF16, or AUTO: bf16 where the processor multiplies it. A run keeps the one it began
+     * with: AUTO goes on with it, another is refused. Its files hold f32 either way. */
+    enum dino_dtype dtype;
     struct dino_comm *comm; /* the processes that train together; NULL: this one alone */
     int64_t save_steps;     /* between checkpoints; 0: by time */
     double save_seconds;    /* 0: 300 */

@@ -112,6 +112,13 @@ bool dn_queue_finish(struct queue *q, struct dino_error *err);
 /* Has an operation failed, or does keep_going say no? That too is a failure from then on. */
 bool dn_queue_stopped(struct queue *q);
 
+/* What training keeps in full on a device: parameters, gradients, moments, the stream. What
+ * products read is of the device's activation dtype. */
+static inline enum dino_dtype dn_train_dtype(const struct device *d)
+{
+    return d->activation == DINO_F64 ? DINO_F64 : DINO_F32;
+}
+
 /* For implementations: remember the first failure. */
 __attribute__((format(printf, 3, 4))) void dn_queue_fail(struct queue *q, enum dino_code code,
                                                          const char *format, ...);

@@ -28,7 +28,11 @@ void dn_matmul(struct queue *q, struct op_matmul op)
 
     assert(op.y.rows == m && op.y.cols == n);
     assert(k == (op.transpose_b ? op.b.cols : op.b.rows));
-    assert(vector_or_none(op.bias, n) && !(op.bias.data && op.accumulate));
+    assert(vector_or_none(op.bias, n) && vector_or_none(op.a_sums, m));
+    assert(!op.active.data || dn_mat_same_shape(op.active, op.y));
+    assert(!op.hidden.data || (dn_mat_same_shape(op.hidden, op.y) && !op.bias.data));
+    assert(!op.accumulate || !(op.bias.data || op.active.data || op.hidden.data));
+    assert(!op.a_sums.data || op.transpose_a);
     if (m > 0 && n > 0 && ready(q))
         q->device->ops->train->matmul(q, &op);
 }
@@ -50,18 +54,19 @@ void dn_add_rows(struct queue *q, struct op_add_rows op)
 
 void dn_norm(struct queue *q, struct op_norm op)
 {
-    assert(dn_mat_same_shape(op.y, op.x) && op.weight.cols == op.x.cols);
-    assert(op.bias.cols == op.x.cols);
-    if (op.x.rows > 0 && ready(q))
+    assert(op.rows ? op.y.cols == op.x.cols : dn_mat_same_shape(op.y, op.x));
+    assert(op.weight.cols == op.x.cols && op.bias.cols == op.x.cols);
+    if (op.y.rows > 0 && ready(q))
         q->device->ops->train->norm(q, &op);
 }
 
 void dn_layernorm_back(struct queue *q, struct op_layernorm_back op)
 {
-    assert(dn_mat_same_shape(op.d_x, op.x) && dn_mat_same_shape(op.d_y, op.x));
+    assert(dn_mat_same_shape(op.d_x, op.x) && op.d_y.cols == op.x.cols);
+    assert(op.rows || op.d_y.rows == op.x.rows);
     assert(vector_or_none(op.d_weight, op.x.cols) && vector_or_none(op.d_bias, op.x.cols));
     assert(!op.d_weight.data == !op.d_bias.data && op.weight.cols == op.x.cols);
-    if (op.x.rows > 0 && ready(q))
+    if (op.d_y.rows > 0 && ready(q))
         q->device->ops->train->layernorm_back(q, &op);
 }
 
@@ -73,13 +78,6 @@ void dn_attend_back(struct queue *q, struct op_attend_back op)
     assert(op.starts[0] == 0 && op.starts[op.sequences] == op.y.rows);
     if (op.y.rows > 0 && ready(q))
         q->device->ops->train->attend_back(q, &op);
-}
-
-void dn_gelu_back(struct queue *q, struct op_gelu_back op)
-{
-    assert(dn_mat_same_shape(op.d_x, op.x) && dn_mat_same_shape(op.d_y, op.x));
-    if (op.x.rows > 0 && ready(q))
-        q->device->ops->train->gelu_back(q, &op);
 }
 
 void dn_swiglu_back(struct queue *q, struct op_swiglu_back op)

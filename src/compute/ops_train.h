@@ -4,8 +4,10 @@
  * them; ref/ref_train*.c is the same contract as plain loops.
  *
  * Everywhere, beside what ops.h says
- * - All matrices of one operation have one dtype: f32, or on ref f32 or f64. A vector is a
- *   matrix with one row, a column has one column. Scalars are double.
+ * - Matrices are f32, or on ref all f32 or all f64. Those that an operation calls activations
+ *   may also be bf16 on a device opened for bf16, where ref takes f64. Whatever is summed is
+ *   summed in f32 at least.
+ * - A vector is a matrix with one row, a column has one column. Scalars are double.
  * - d_x is the gradient of x. What accumulates says so; everything else is overwritten.
  * - Optional matrices have no data. Index arrays live in host memory.
  */
@@ -18,10 +20,17 @@
  * y [m, n] = a . b + bias, or y += a . b with accumulate. transpose_a: a is stored [k, m];
  * transpose_b: b is stored [n, k]. bias: [1, n], optional, added to every row (not with
  * accumulate). Forward: y = x w^T + bias; backward: d_x = d_y w and d_w += d_y^T x.
+ *
+ * y, a and b are activations, y f32 with accumulate. Where a or b is bf16 the other may be
+ * rounded to bf16 as well. What else one pass can do (none with accumulate but a_sums):
+ * - active [m, n], of the dtype of y: gelu(h), where h is y (rounded or not) or hidden.
+ * - hidden [m, n], of the dtype of y: y = (a . b) gelu'(hidden), without bias.
+ * - a_sums [1, m], with transpose_a: += the sums over k of a: the gradient of a bias.
  */
 struct op_matmul {
     struct mat y, a, b, bias;
     bool transpose_a, transpose_b, accumulate;
+    struct mat active, hidden, a_sums;
 };
 
 /* y [1, n] = alpha * the sum over rows of x [m, n], or of x times `times` [m, n] element by
@@ -44,22 +53,27 @@ struct op_add_rows {
 /*
  * The backward of layernorm, from x [m, n] and weight [1, n]: d_x = (or += with accumulate)
  * what d_y [m, n] says; d_weight, d_bias [1, n] += theirs. Mean and deviation are taken from x
- * again. d_x may be d_y. d_weight and d_bias: both or neither.
+ * again. d_x may be d_y. d_weight and d_bias: both or neither. d_y: activation. rows: row i of
+ * d_y belongs to row rows[i] of x and d_x; distinct; NULL: i.
  */
 struct op_layernorm_back {
     struct mat d_x, d_weight, d_bias, d_y, x, weight;
+    const int *rows;
     double eps;
     bool accumulate;
 };
 
-/* As layernorm, with weight and bias [1, n] of the dtype of x. y may be x. */
+/* As layernorm, with weight and bias [1, n] of the dtype of x. y, an activation, may be x.
+ * rows: row i of y is of row rows[i] of x; NULL: i. */
 struct op_norm {
     struct mat y, x, weight, bias;
+    const int *rows;
     double eps;
 };
 
 /* The backward of attend, from qkv and y as attend left it: d_qkv [tokens, 3 dim]. The
- * probabilities are computed again; no more than a few rows of them exist at a time. */
+ * probabilities are computed again; no more than a few rows of them exist at a time. All four
+ * are activations of one dtype. */
 struct op_attend_back {
     struct mat d_qkv, d_y, y, qkv;
     int heads;
@@ -68,12 +82,7 @@ struct op_attend_back {
     int sequences;
 };
 
-/* d_x = d_y * gelu'(x), all [m, n]; d_x may be d_y. */
-struct op_gelu_back {
-    struct mat d_x, d_y, x;
-};
-
-/* d_x [m, 2h] from d_y [m, h] and x [m, 2h]. */
+/* d_x [m, 2h] from d_y [m, h] and x [m, 2h]: activations. */
 struct op_swiglu_back {
     struct mat d_x, d_y, x;
 };
@@ -81,7 +90,8 @@ struct op_swiglu_back {
 /*
  * A branch joins the stream: y = x, then y[rows[i], :] += alpha * gamma * branch[i, :].
  * x, y [m, n], may be the same; branch [count, n]; gamma [1, n], optional (ones); rows are
- * distinct, NULL: i. Stochastic depth names the rows of the samples it kept.
+ * distinct, NULL: i. Stochastic depth names the rows of the samples it kept. branch:
+ * activation.
  */
 struct op_residual {
     struct mat y, x, branch, gamma;
@@ -90,14 +100,16 @@ struct op_residual {
 };
 
 /* d_branch[i, :] = alpha * gamma * d_y[rows[i], :], and
- * d_gamma += sum over i of alpha * branch[i, :] * d_y[rows[i], :]. */
+ * d_gamma += sum over i of alpha * branch[i, :] * d_y[rows[i], :]. d_branch, branch:
+ * activations. */
 struct op_residual_back {
     struct mat d_branch, d_gamma, d_y, branch, gamma;
     const int *rows;
     double alpha;
 };
 
-/* y = gain[r] * x / max(|x|, eps) for each row r of x [m, n]; gain [m, 1], optional (ones). */
+/* y = gain[r] * x / max(|x|, eps) for each row r of x [m, n]; gain [m, 1], optional (ones).
+ * y: activation. */
 struct op_l2norm {
     struct mat y, x, gain;
     double eps;
@@ -197,7 +209,6 @@ struct train_ops {
     void (*norm)(struct queue *q, const struct op_norm *op);
     void (*layernorm_back)(struct queue *q, const struct op_layernorm_back *op);
     void (*attend_back)(struct queue *q, const struct op_attend_back *op);
-    void (*gelu_back)(struct queue *q, const struct op_gelu_back *op);
     void (*swiglu_back)(struct queue *q, const struct op_swiglu_back *op);
     void (*residual)(struct queue *q, const struct op_residual *op);
     void (*residual_back)(struct queue *q, const struct op_residual_back *op);
@@ -223,7 +234,6 @@ void dn_add_rows(struct queue *q, struct op_add_rows op);
 void dn_norm(struct queue *q, struct op_norm op);
 void dn_layernorm_back(struct queue *q, struct op_layernorm_back op);
 void dn_attend_back(struct queue *q, struct op_attend_back op);
-void dn_gelu_back(struct queue *q, struct op_gelu_back op);
 void dn_swiglu_back(struct queue *q, struct op_swiglu_back op);
 void dn_residual(struct queue *q, struct op_residual op);
 void dn_residual_back(struct queue *q, struct op_residual_back op);

@@ -110,7 +110,7 @@ void dn_backbone_layout(struct backbone *b, struct tape *tape)
     const struct vit_config *c = &b->table->config.backbone;
     int depth = c->depth;
 
-    b->pixels = dn_tape_mat(tape, b->most_patches, c->channels * c->patch * c->patch);
+    b->pixels = dn_tape_factor(tape, b->most_patches, c->channels * c->patch * c->patch);
     b->embedded = dn_tape_mat(tape, b->most_patches, c->dim);
     for (int g = 0; g < b->groups; g++) {
         b->positions[g] = dn_tape_mat(tape, grid_of(b, g), c->dim);
@@ -197,7 +197,7 @@ static void list_views(struct backbone *b, const struct view *views, int count)
     b->patches = b->patch_starts[count];
 }
 
-static void embed_patches(struct backbone *b, void *params, const struct view *views)
+static void embed_patches(struct backbone *b, struct net_params p, const struct view *views)
 {
     const struct vit_config *c = &b->table->config.backbone;
     struct mat embedded = first_rows(b->embedded, b->patches);
@@ -215,28 +215,30 @@ static void embed_patches(struct backbone *b, void *params, const struct view *v
     dn_matmul(b->queue, (struct op_matmul){
                             .y = embedded,
                             .a = first_rows(b->pixels, b->patches),
-                            .b = param(b, params, PARAM_PATCH_WEIGHT),
-                            .bias = param(b, params, PARAM_PATCH_BIAS),
+                            .b = dn_params_backbone(b->table, p.factors, p.factor,
+                                                    PARAM_PATCH_WEIGHT, -1),
+                            .bias = param(b, p.values, PARAM_PATCH_BIAS),
                             .transpose_b = true,
                         });
     /* a masked patch is replaced before positions are added */
     if (b->masked_count)
         dn_put_rows(b->queue, (struct op_put_rows){.y = embedded,
-                                                   .x = param(b, params, PARAM_MASK_TOKEN),
+                                                   .x = param(b, p.values, PARAM_MASK_TOKEN),
                                                    .to = b->masked,
                                                    .count = b->masked_count});
     for (int g = 0; g < b->groups; g++)
         dn_matmul(b->queue, (struct op_matmul){.y = b->positions[g],
                                                .a = b->resample[g],
-                                               .b = grid_positions(b, params)});
+                                               .b = grid_positions(b, p.values)});
 }
 
-static void embed(struct backbone *b, void *params, const struct view *views)
+static void embed(struct backbone *b, struct net_params p, const struct view *views)
 {
+    void *params = p.values;
     int registers = b->table->config.backbone.registers;
     struct mat x = first_rows(b->x[0], b->tokens);
 
-    embed_patches(b, params, views);
+    embed_patches(b, p, views);
     dn_put_rows(b->queue, (struct op_put_rows){.y = x,
                                                .x = param(b, params, PARAM_CLS_TOKEN),
                                                .add = class_position(b, params),
@@ -332,22 +334,19 @@ static void embed_back(struct backbone *b, void *grads, struct mat d_x)
                                            .a = d_embedded,
                                            .b = first_rows(b->pixels, b->patches),
                                            .transpose_a = true,
-                                           .accumulate = true});
-    dn_sum_columns(b->queue, (struct op_sum_columns){.y = param(b, grads, PARAM_PATCH_BIAS),
-                                                     .x = d_embedded,
-                                                     .alpha = 1,
-                                                     .accumulate = true});
+                                           .accumulate = true,
+                                           .a_sums = param(b, grads, PARAM_PATCH_BIAS)});
 }
 
 /* ---- blocks ---- */
 
-static struct block_pass block_of(struct backbone *b, void *params, void *grads, int block)
+static struct block_pass block_of(struct backbone *b, struct net_params params, void *grads,
+                                  int block)
 {
-    enum dino_dtype dtype = b->embedded.dtype;
     struct block_pass pass = {
         .queue = b->queue,
         .config = &b->table->config.backbone,
-        .p = dn_block_params(b->table, params, dtype, block),
+        .p = dn_block_params(b->table, params, block),
         .attention = b->branches[2 * block],
         .ffn = b->branches[2 * block + 1],
         .tape = &b->tapes[block],
@@ -356,12 +355,13 @@ static struct block_pass block_of(struct backbone *b, void *params, void *grads,
     };
 
     if (grads)
-        pass.d = dn_block_params(b->table, grads, dtype, block);
+        pass.d = dn_block_params(b->table, dn_plain_params(grads, params.dtype), block);
     return pass;
 }
 
-struct mat dn_backbone_forward(struct backbone *b, void *params, const struct view *views,
-                               int count, const struct drop_path *drop)
+struct mat dn_backbone_forward(struct backbone *b, struct net_params params,
+                               const struct view *views, int count,
+                               const struct drop_path *drop)
 {
     int depth = b->table->config.backbone.depth;
 
@@ -375,7 +375,8 @@ struct mat dn_backbone_forward(struct backbone *b, void *params, const struct vi
     return first_rows(b->x[depth], b->tokens);
 }
 
-void dn_backbone_backward(struct backbone *b, void *params, void *grads, struct mat d_x)
+void dn_backbone_backward(struct backbone *b, struct net_params params, void *grads,
+                          struct mat d_x)
 {
     for (int i = b->table->config.backbone.depth - 1; i >= 0; i--) {
         struct block_pass pass = block_of(b, params, grads, i);

@@ -86,9 +86,11 @@ bool dn_backbone_prepare(struct backbone *b, struct dino_error *err);
 /* The stream after the last block, before the final norm: rows b->starts[v] .. of view v, class
  * token first, then registers, then patches. Views of a group stand together, group 0 first.
  * drop NULL: none. */
-struct mat dn_backbone_forward(struct backbone *b, void *params, const struct view *views,
-                               int count, const struct drop_path *drop);
+struct mat dn_backbone_forward(struct backbone *b, struct net_params params,
+                               const struct view *views, int count,
+                               const struct drop_path *drop);
 /* d_x: gradient of what forward returned; used up. Gradients accumulate in `grads`. */
-void dn_backbone_backward(struct backbone *b, void *params, void *grads, struct mat d_x);
+void dn_backbone_backward(struct backbone *b, struct net_params params, void *grads,
+                          struct mat d_x);
 
 #endif

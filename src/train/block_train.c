@@ -2,28 +2,30 @@
 
 #include <math.h>
 
-struct block_params dn_block_params(const struct params_table *t, void *base,
-                                    enum dino_dtype dtype, int block)
+struct block_params dn_block_params(const struct params_table *t, struct net_params params,
+                                    int block)
 {
     bool gated = t->config.backbone.ffn == DINO_FFN_SWIGLU;
-#define GET(name) dn_params_backbone(t, base, dtype, PARAM_##name, block)
+#define VECTOR(name) dn_params_backbone(t, params.values, params.dtype, PARAM_##name, block)
+#define FACTOR(name) dn_params_backbone(t, params.factors, params.factor, PARAM_##name, block)
     struct block_params p = {
-        .norm1_weight = GET(NORM1_WEIGHT),
-        .norm1_bias = GET(NORM1_BIAS),
-        .qkv = GET(QKV_WEIGHT),
-        .qkv_bias = GET(QKV_BIAS),
-        .proj = GET(PROJ_WEIGHT),
-        .proj_bias = GET(PROJ_BIAS),
-        .ls1 = GET(LS1),
-        .norm2_weight = GET(NORM2_WEIGHT),
-        .norm2_bias = GET(NORM2_BIAS),
-        .in = gated ? GET(W12_WEIGHT) : GET(FC1_WEIGHT),
-        .in_bias = gated ? GET(W12_BIAS) : GET(FC1_BIAS),
-        .out = gated ? GET(W3_WEIGHT) : GET(FC2_WEIGHT),
-        .out_bias = gated ? GET(W3_BIAS) : GET(FC2_BIAS),
-        .ls2 = GET(LS2),
+        .norm1_weight = VECTOR(NORM1_WEIGHT),
+        .norm1_bias = VECTOR(NORM1_BIAS),
+        .qkv = FACTOR(QKV_WEIGHT),
+        .qkv_bias = VECTOR(QKV_BIAS),
+        .proj = FACTOR(PROJ_WEIGHT),
+        .proj_bias = VECTOR(PROJ_BIAS),
+        .ls1 = VECTOR(LS1),
+        .norm2_weight = VECTOR(NORM2_WEIGHT),
+        .norm2_bias = VECTOR(NORM2_BIAS),
+        .in = gated ? FACTOR(W12_WEIGHT) : FACTOR(FC1_WEIGHT),
+        .in_bias = gated ? VECTOR(W12_BIAS) : VECTOR(FC1_BIAS),
+        .out = gated ? FACTOR(W3_WEIGHT) : FACTOR(FC2_WEIGHT),
+        .out_bias = gated ? VECTOR(W3_BIAS) : VECTOR(FC2_BIAS),
+        .ls2 = VECTOR(LS2),
     };
-#undef GET
+#undef VECTOR
+#undef FACTOR
     return p;
 }
 
@@ -35,12 +37,12 @@ static int wide_of(const struct vit_config *c)
 void dn_block_tape_layout(struct block_tape *t, struct tape *tape, const struct vit_config *c,
                           int tokens)
 {
-    t->qkv = dn_tape_mat(tape, tokens, 3 * c->dim);
-    t->attended = dn_tape_mat(tape, tokens, c->dim);
-    t->attention = dn_tape_mat(tape, tokens, c->dim);
+    t->qkv = dn_tape_factor(tape, tokens, 3 * c->dim);
+    t->attended = dn_tape_factor(tape, tokens, c->dim);
+    t->attention = dn_tape_factor(tape, tokens, c->dim);
     t->middle = dn_tape_mat(tape, tokens, c->dim);
-    t->hidden = dn_tape_mat(tape, tokens, wide_of(c));
-    t->ffn = dn_tape_mat(tape, tokens, c->dim);
+    t->hidden = dn_tape_factor(tape, tokens, wide_of(c));
+    t->ffn = dn_tape_factor(tape, tokens, c->dim);
 }
 
 void dn_block_scratch_layout(struct block_scratch *s, struct tape *tape,
@@ -49,15 +51,14 @@ void dn_block_scratch_layout(struct block_scratch *s, struct tape *tape,
     int widest = wide_of(c) > 3 * c->dim ? wide_of(c) : 3 * c->dim;
 
     *s = (struct block_scratch){
-        .gathered = dn_tape_mat(tape, tokens, c->dim),
-        .normed = dn_tape_mat(tape, tokens, c->dim),
-        .active = dn_tape_mat(tape, tokens, c->hidden),
+        .normed = dn_tape_factor(tape, tokens, c->dim),
+        .active = dn_tape_factor(tape, tokens, c->hidden),
     };
     if (!backward)
         return;
-    s->d_branch = dn_tape_mat(tape, tokens, c->dim);
-    s->d_active = dn_tape_mat(tape, tokens, c->hidden > c->dim ? c->hidden : c->dim);
-    s->d_wide = dn_tape_mat(tape, tokens, widest);
+    s->d_branch = dn_tape_factor(tape, tokens, c->dim);
+    s->d_active = dn_tape_factor(tape, tokens, c->hidden > c->dim ? c->hidden : c->dim);
+    s->d_wide = dn_tape_factor(tape, tokens, widest);
 }
 
 /* The first `rows` rows of scratch, seen as rows of `cols` numbers without gaps. */
@@ -72,6 +73,8 @@ static struct mat first_rows(struct mat m, int rows)
     return m;
 }
 
+static const struct mat none;
+
 /* ---- pieces that both branches have ---- */
 
 /* The rows of the stream that a branch sees, normalised. */
@@ -79,38 +82,39 @@ static struct mat branch_input(const struct block_pass *b, const struct branch_r
                                struct mat x, struct mat weight, struct mat bias)
 {
     struct mat normed = first_rows(b->scratch->normed, rows->count);
-    struct mat seen = first_rows(x, rows->count);
 
-    if (rows->rows) {
-        seen = first_rows(b->scratch->gathered, rows->count);
-        dn_put_rows(b->queue, (struct op_put_rows){
-                                  .y = seen, .x = x, .from = rows->rows, .count = rows->count});
-    }
     dn_norm(b->queue, (struct op_norm){.y = normed,
-                                       .x = seen,
+                                       .x = x,
                                        .weight = weight,
                                        .bias = bias,
+                                       .rows = rows->rows,
                                        .eps = (double)b->config->norm_eps});
     return normed;
 }
 
 static void linear(const struct block_pass *b, struct mat y, struct mat x, struct mat w,
-                   struct mat bias)
-{
-    dn_matmul(b->queue,
-              (struct op_matmul){.y = y, .a = x, .b = w, .bias = bias, .transpose_b = true});
-}
-
-/* d_w += d_y^T x, d_bias += the column sums of d_y, d_x = d_y w */
-static void linear_back(const struct block_pass *b, struct mat d_x, struct mat d_y,
-                        struct mat x, struct mat w, struct mat d_w, struct mat d_bias)
+                   struct mat bias, struct mat active)
 {
     dn_matmul(b->queue,
               (struct op_matmul){
-                  .y = d_w, .a = d_y, .b = x, .transpose_a = true, .accumulate = true});
-    if (d_bias.data)
-        dn_sum_columns(b->queue, (struct op_sum_columns){
-                                     .y = d_bias, .x = d_y, .alpha = 1, .accumulate = true});
+                  .y = y, .a = x, .b = w, .bias = bias, .transpose_b = true, .active = active});
+}
+
+/* d_w += d_y^T x, d_bias += the sums of d_y over rows */
+static void weight_back(const struct block_pass *b, struct mat d_y, struct mat x,
+                        struct mat d_w, struct mat d_bias)
+{
+    dn_matmul(b->queue, (struct op_matmul){.y = d_w,
+                                           .a = d_y,
+                                           .b = x,
+                                           .transpose_a = true,
+                                           .accumulate = true,
+                                           .a_sums = d_bias});
+}
+
+/* d_x = d_y w */
+static void input_back(const struct block_pass *b, struct mat d_x, struct mat d_y, struct mat w)
+{
     dn_matmul(b->queue, (struct op_matmul){.y = d_x, .a = d_y, .b = w});
 }
 
@@ -166,30 +170,19 @@ static struct mat join_back(const struct block_pass *b, const struct branch_rows
 }
 
 /* d_x += the gradient through the normalisation of the rows that the branch saw. */
-static void input_back(const struct block_pass *b, const struct branch_rows *rows,
-                       struct mat d_x, struct mat d_normed, struct mat x, struct mat weight,
-                       struct mat d_weight, struct mat d_bias)
+static void norm_back(const struct block_pass *b, const struct branch_rows *rows,
+                      struct mat d_x, struct mat d_normed, struct mat x, struct mat weight,
+                      struct mat d_weight, struct mat d_bias)
 {
-    struct op_layernorm_back op = {.d_x = d_x,
-                                   .d_weight = d_weight,
-                                   .d_bias = d_bias,
-                                   .d_y = d_normed,
-                                   .x = x,
-                                   .weight = weight,
-                                   .eps = (double)b->config->norm_eps,
-                                   .accumulate = true};
-
-    if (rows->rows) {
-        op.d_x = d_normed;
-        op.x = first_rows(b->scratch->gathered, rows->count);
-        op.accumulate = false;
-    }
-    dn_layernorm_back(b->queue, op);
-    if (rows->rows)
-        dn_add_rows(
-            b->queue,
-            (struct op_add_rows){
-                .y = d_x, .x = d_normed, .to = rows->rows, .count = rows->count, .alpha = 1});
+    dn_layernorm_back(b->queue, (struct op_layernorm_back){.d_x = d_x,
+                                                           .d_weight = d_weight,
+                                                           .d_bias = d_bias,
+                                                           .d_y = d_normed,
+                                                           .x = x,
+                                                           .weight = weight,
+                                                           .rows = rows->rows,
+                                                           .eps = (double)b->config->norm_eps,
+                                                           .accumulate = true});
 }
 
 /* ---- attention ---- */
@@ -208,14 +201,14 @@ static void attention_forward(const struct block_pass *b)
     struct mat x = first_rows(b->tape->x, b->tokens);
     struct mat normed = branch_input(b, rows, x, b->p.norm1_weight, b->p.norm1_bias);
 
-    linear(b, qkv, normed, b->p.qkv, b->p.qkv_bias);
+    linear(b, qkv, normed, b->p.qkv, b->p.qkv_bias, none);
     dn_attend(b->queue, (struct op_attend){.y = attended,
                                            .qkv = qkv,
                                            .heads = b->config->heads,
                                            .scale = score_scale(b->config),
                                            .starts = rows->starts,
                                            .sequences = rows->sequences});
-    linear(b, branch, attended, b->p.proj, b->p.proj_bias);
+    linear(b, branch, attended, b->p.proj, b->p.proj_bias, none);
     join(b, rows, first_rows(b->tape->middle, b->tokens), x, branch, b->p.ls1);
 }
 
@@ -231,7 +224,8 @@ static void attention_backward(const struct block_pass *b, struct mat d_x)
     struct mat d_branch = join_back(b, rows, d_x, first_rows(b->tape->attention, rows->count),
                                     b->p.ls1, b->d.ls1);
 
-    linear_back(b, d_attended, d_branch, attended, b->p.proj, b->d.proj, b->d.proj_bias);
+    weight_back(b, d_branch, attended, b->d.proj, b->d.proj_bias);
+    input_back(b, d_attended, d_branch, b->p.proj);
     dn_attend_back(b->queue, (struct op_attend_back){.d_qkv = d_qkv,
                                                      .d_y = d_attended,
                                                      .y = attended,
@@ -241,58 +235,71 @@ static void attention_backward(const struct block_pass *b, struct mat d_x)
                                                      .starts = rows->starts,
                                                      .sequences = rows->sequences});
     struct mat normed = branch_input(b, rows, x, b->p.norm1_weight, b->p.norm1_bias);
-    linear_back(b, d_branch, d_qkv, normed, b->p.qkv, b->d.qkv, b->d.qkv_bias);
-    input_back(b, rows, d_x, d_branch, x, b->p.norm1_weight, b->d.norm1_weight,
-               b->d.norm1_bias);
+    weight_back(b, d_qkv, normed, b->d.qkv, b->d.qkv_bias);
+    input_back(b, d_branch, d_qkv, b->p.qkv);
+    norm_back(b, rows, d_x, d_branch, x, b->p.norm1_weight, b->d.norm1_weight, b->d.norm1_bias);
 }
 
 /* ---- feed-forward ---- */
 
-static struct mat activate(const struct block_pass *b, struct mat hidden)
+static bool gated(const struct block_pass *b)
 {
-    struct mat active = view(b->scratch->active, hidden.rows, b->config->hidden);
-
-    if (b->config->ffn == DINO_FFN_SWIGLU)
-        dn_swiglu(b->queue, (struct op_swiglu){.y = active, .x = hidden});
-    else
-        dn_gelu(b->queue, (struct op_gelu){.y = active, .x = hidden});
-    return active;
+    return b->config->ffn == DINO_FFN_SWIGLU;
 }
 
 static void ffn_forward(const struct block_pass *b, struct mat y)
 {
     const struct branch_rows *rows = &b->ffn;
     struct mat hidden = first_rows(b->tape->hidden, rows->count);
+    struct mat active = first_rows(b->scratch->active, rows->count);
     struct mat branch = first_rows(b->tape->ffn, rows->count);
     struct mat middle = first_rows(b->tape->middle, b->tokens);
     struct mat normed = branch_input(b, rows, middle, b->p.norm2_weight, b->p.norm2_bias);
 
-    linear(b, hidden, normed, b->p.in, b->p.in_bias);
-    linear(b, branch, activate(b, hidden), b->p.out, b->p.out_bias);
+    linear(b, hidden, normed, b->p.in, b->p.in_bias, gated(b) ? none : active);
+    if (gated(b))
+        dn_swiglu(b->queue, (struct op_swiglu){.y = active, .x = hidden});
+    linear(b, branch, active, b->p.out, b->p.out_bias, none);
     join(b, rows, y, middle, branch, b->p.ls2);
+}
+
+/* Through what is between the products: d_hidden from d_branch, and active again. */
+static void hidden_back(const struct block_pass *b, struct mat d_hidden, struct mat active,
+                        struct mat d_branch, struct mat hidden)
+{
+    struct mat d_active = view(b->scratch->d_active, hidden.rows, b->config->hidden);
+
+    if (!gated(b)) {
+        dn_matmul(b->queue, (struct op_matmul){.y = d_hidden,
+                                               .a = d_branch,
+                                               .b = b->p.out,
+                                               .hidden = hidden,
+                                               .active = active});
+        return;
+    }
+    input_back(b, d_active, d_branch, b->p.out);
+    dn_swiglu(b->queue, (struct op_swiglu){.y = active, .x = hidden});
+    dn_swiglu_back(b->queue,
+                   (struct op_swiglu_back){.d_x = d_hidden, .d_y = d_active, .x = hidden});
 }
 
 static void ffn_backward(const struct block_pass *b, struct mat d_x)
 {
     const struct branch_rows *rows = &b->ffn;
     struct mat hidden = first_rows(b->tape->hidden, rows->count);
+    struct mat active = first_rows(b->scratch->active, rows->count);
     struct mat d_hidden = view(b->scratch->d_wide, rows->count, hidden.cols);
-    struct mat d_active = view(b->scratch->d_active, rows->count, b->config->hidden);
     struct mat middle = first_rows(b->tape->middle, b->tokens);
     struct mat d_branch =
         join_back(b, rows, d_x, first_rows(b->tape->ffn, rows->count), b->p.ls2, b->d.ls2);
 
-    linear_back(b, d_active, d_branch, activate(b, hidden), b->p.out, b->d.out, b->d.out_bias);
-    if (b->config->ffn == DINO_FFN_SWIGLU)
-        dn_swiglu_back(b->queue,
-                       (struct op_swiglu_back){.d_x = d_hidden, .d_y = d_active, .x = hidden});
-    else
-        dn_gelu_back(b->queue,
-                     (struct op_gelu_back){.d_x = d_hidden, .d_y = d_active, .x = hidden});
+    hidden_back(b, d_hidden, active, d_branch, hidden);
+    weight_back(b, d_branch, active, b->d.out, b->d.out_bias);
     struct mat normed = branch_input(b, rows, middle, b->p.norm2_weight, b->p.norm2_bias);
-    linear_back(b, d_branch, d_hidden, normed, b->p.in, b->d.in, b->d.in_bias);
-    input_back(b, rows, d_x, d_branch, middle, b->p.norm2_weight, b->d.norm2_weight,
-               b->d.norm2_bias);
+    weight_back(b, d_hidden, normed, b->d.in, b->d.in_bias);
+    input_back(b, d_branch, d_hidden, b->p.in);
+    norm_back(b, rows, d_x, d_branch, middle, b->p.norm2_weight, b->d.norm2_weight,
+              b->d.norm2_bias);
 }
 
 void dn_block_forward(const struct block_pass *b, struct mat y)

@@ -19,8 +19,8 @@ struct block_params {
     struct mat norm2_weight, norm2_bias, in, in_bias, out, out_bias, ls2;
 };
 
-struct block_params dn_block_params(const struct params_table *table, void *base,
-                                    enum dino_dtype dtype, int block);
+struct block_params dn_block_params(const struct params_table *table, struct net_params params,
+                                    int block);
 
 /* The sequences that one branch sees. */
 struct branch_rows {
@@ -48,7 +48,7 @@ struct block_tape {
 
 /* What passes through and is not kept. The second half is for backward only. */
 struct block_scratch {
-    struct mat gathered, normed, active;
+    struct mat normed, active;
     struct mat d_branch, d_wide, d_active;
 };
 

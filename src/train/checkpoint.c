@@ -95,6 +95,7 @@ static bool write_notes(struct safetensors_writer *w, const struct run_state *st
     return dn_safetensors_note(w, "kind", kind) && dn_safetensors_note(w, "step", step) &&
            dn_safetensors_note(w, "pictures", pictures) &&
            dn_safetensors_note(w, "names", names) && dn_safetensors_note(w, "micro", micro) &&
+           dn_safetensors_note(w, "dtype", dino_dtype_name(state->dtype)) &&
            dn_safetensors_note(w, "best_knn", best) &&
            dn_safetensors_note(w, "config", settings);
 }
@@ -181,8 +182,10 @@ static bool read_state(const struct tensors *t, struct run_state *state, struct 
     const char *what = dn_tensors_note(t, "kind"), *step = dn_tensors_note(t, "step");
     const char *pictures = dn_tensors_note(t, "pictures"), *names = dn_tensors_note(t, "names");
     const char *micro = dn_tensors_note(t, "micro"), *best = dn_tensors_note(t, "best_knn");
+    const char *dtype = dn_tensors_note(t, "dtype");
     int64_t parts;
 
+    state->dtype = DINO_F32; /* what has no note is older than bf16 */
     if (!what || strcmp(what, kind) != 0)
         return dn_fail(err, DINO_EFORMAT, "%s: is no checkpoint of a training run (%s)",
                        t->path, kind);
@@ -190,7 +193,8 @@ static bool read_state(const struct tensors *t, struct run_state *state, struct 
         !dn_parse_int(step, 0, INT64_MAX, &state->step) ||
         !dn_parse_int(pictures, 0, INT64_MAX, &state->pictures) ||
         !dn_parse_int(micro, 1, 1 << 16, &parts) ||
-        sscanf(names, "%llx", &(unsigned long long){0}) != 1)
+        sscanf(names, "%llx", &(unsigned long long){0}) != 1 ||
+        (dtype && !dino_dtype_parse(dtype, &state->dtype)))
         return dn_fail(err, DINO_EFORMAT, "%s: its notes of step and pictures are damaged",
                        t->path);
     state->micro = (int)parts;

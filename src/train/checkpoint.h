@@ -14,9 +14,10 @@
 struct run_state {
     int64_t step; /* steps done */
     int64_t pictures;
-    uint64_t names; /* of their names, in order */
-    int micro;      /* images a part: it decides how sums round */
-    double best;    /* k-NN accuracy so far, -1: never measured */
+    uint64_t names;        /* of their names, in order */
+    int micro;             /* images a part: it decides how sums round */
+    enum dino_dtype dtype; /* of what products read; the file's numbers are f32 either way */
+    double best;           /* k-NN accuracy so far, -1: never measured */
 };
 
 struct run_numbers {

@@ -45,7 +45,7 @@ bool dn_train_blocks_init(struct train_blocks *blocks, struct queue *queue,
                           struct dino_error *err)
 {
     const struct device *device = queue->device;
-    enum dino_dtype dtype = device->activation;
+    enum dino_dtype dtype = dn_train_dtype(device);
     struct block_sizes sizes;
     struct shards shards;
 

@@ -42,6 +42,18 @@ struct params_table {
     int *lookup;                        /* [depth + 1][PARAM_COUNT] item or -1 */
 };
 
+/* A block of parameters as the network reads it: vectors and tokens from values, the matrices
+ * of products from factors, which is the same block or, in bf16, rounded from it. */
+struct net_params {
+    void *values, *factors;
+    enum dino_dtype dtype, factor; /* of the two */
+};
+
+static inline struct net_params dn_plain_params(void *block, enum dino_dtype dtype)
+{
+    return (struct net_params){block, block, dtype, dtype};
+}
+
 bool dn_params_table_init(struct params_table *table, const struct net_config *config,
                           struct dino_error *err);
 void dn_params_table_release(struct params_table *table);

@@ -89,7 +89,7 @@ static size_t batch_bytes(const struct ssl_config *c)
 static bool fill(struct trainer *t, struct ssl_config *config, size_t memory,
                  struct dino_train_memory *m, struct dino_error *err)
 {
-    enum dino_dtype dtype = t->device->activation;
+    enum dino_dtype dtype = dn_train_dtype(t->device);
     size_t block = t->table.elements * dino_dtype_size(dtype), bytes = 0;
     size_t blocks = dn_blocks_bytes(&t->table, dtype, m->processes);
     double room = memory ? (double)memory : dn_memory_room();
@@ -123,8 +123,8 @@ bool dino_train_count(const struct dino_train_options *options, int processes, s
     struct ssl_config config;
 
     *count = (struct dino_train_memory){.processes = processes > 0 ? processes : 1};
-    bool ok =
-        count_pictures(&t, err) && dn_trainer_decide(&t, err) && dn_trainer_open_table(&t, err);
+    bool ok = count_pictures(&t, err) && dn_trainer_decide(&t, err) &&
+              dn_trainer_open_table(&t, options->dtype, err);
     if (ok) {
         t.part.all *= count->processes; /* shares of a larger batch */
         config = dn_trainer_ssl(&t);

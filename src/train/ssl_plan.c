@@ -76,6 +76,11 @@ static void layout_batch(struct ssl_step *s, struct tape *tape)
     const struct net_config *net = &s->table->config;
     int crops = 2 * s->config.images, dim = net->backbone.dim;
 
+    if (tape->factor != tape->dtype) {
+        size_t size = dino_dtype_size(tape->factor);
+        s->student_factors = dn_tape_take(tape, s->table->elements * size);
+        s->teacher_factors = dn_tape_take(tape, s->teacher_table->elements * size);
+    }
     dn_backbone_layout_fixed(&s->teacher, tape);
     dn_backbone_layout_fixed(&s->student, tape);
     s->teacher_rows =
@@ -135,7 +140,9 @@ static void layout_student(struct ssl_step *s, struct tape *tape)
 /* Teacher and student take turns in the same memory. */
 static size_t layout(struct ssl_step *s, char *base)
 {
-    struct tape tape = {.base = base, .dtype = s->queue->device->activation};
+    const struct device *device = s->queue->device;
+    struct tape tape = {
+        .base = base, .dtype = dn_train_dtype(device), .factor = device->activation};
 
     layout_batch(s, &tape);
     struct tape student = tape;
@@ -195,11 +202,11 @@ static bool init_device(struct ssl_step *s, struct dino_error *err)
     layout(s, s->memory);
 
     ibot = s->ibot_targets.cols;
-    s->centre_bytes = (size_t)(dino + ibot) * dino_dtype_size(device->activation);
+    s->centre_bytes = (size_t)(dino + ibot) * dino_dtype_size(dn_train_dtype(device));
     s->centres = device->ops->alloc(device, s->centre_bytes, err);
     if (!s->centres)
         return false;
-    struct mat both = dn_mat(s->centres, 1, dino + ibot, device->activation);
+    struct mat both = dn_mat(s->centres, 1, dino + ibot, dn_train_dtype(device));
     dn_fill(s->queue, (struct op_fill){.y = both});
     s->dino_centre = dn_mat_cols(both, 0, dino);
     s->ibot_centre = dn_mat_cols(both, dino, ibot);
@@ -211,7 +218,7 @@ bool dn_ssl_step_count(struct ssl_step *s, struct queue *queue,
                        struct dino_error *err)
 {
     const struct params_table *teacher = config->frozen.table ? config->frozen.table : table;
-    enum dino_dtype dtype = queue->device->activation;
+    enum dino_dtype dtype = queue->device->dtype;
 
     *s = (struct ssl_step){
         .config = *config, .table = table, .teacher_table = teacher, .queue = queue};
@@ -224,8 +231,9 @@ bool dn_ssl_step_count(struct ssl_step *s, struct queue *queue,
     s->teacher_dino = s->dino;
     s->teacher_ibot = s->ibot;
     s->teacher_dino.table = s->teacher_ibot.table = teacher;
-    if (dtype != DINO_F32 && dtype != DINO_F64)
-        return dn_fail(err, DINO_EUNSUPPORTED, "training in %s on device %s, wanted f32",
+    if (dtype == DINO_I8)
+        return dn_fail(err, DINO_EUNSUPPORTED,
+                       "training in %s on device %s, wanted f32 or bf16",
                        dino_dtype_name(dtype), queue->device->name);
     if (config_good(&s->config, &table->config, err) &&
         teacher_fits(&teacher->config, &table->config, err) && init_backbones(s, err)) {

@@ -105,28 +105,51 @@ static int crop_of(const struct ssl_step *s, struct part part, int v)
     return v / part.count * s->config.images + part.first + v % part.count;
 }
 
-static void normalise(struct ssl_step *s, const struct params_table *t, void *params,
+static void normalise(struct ssl_step *s, const struct params_table *t, struct net_params p,
                       struct mat y, struct mat x)
 {
     dn_norm(s->queue,
             (struct op_norm){
                 .y = y,
                 .x = x,
-                .weight = dn_params_backbone(t, params, x.dtype, PARAM_NORM_WEIGHT, -1),
-                .bias = dn_params_backbone(t, params, x.dtype, PARAM_NORM_BIAS, -1),
+                .weight = dn_params_backbone(t, p.values, p.dtype, PARAM_NORM_WEIGHT, -1),
+                .bias = dn_params_backbone(t, p.values, p.dtype, PARAM_NORM_BIAS, -1),
                 .eps = (double)t->config.backbone.norm_eps,
             });
 }
 
+/* Parameters as products want them, rounded once for all products of a step. */
+static struct net_params rounded(struct ssl_step *s, const struct params_table *t, void *values,
+                                 void *factors, bool again)
+{
+    enum dino_dtype dtype = s->rows.dtype, factor = s->queue->device->activation;
+
+    if (!factors)
+        return dn_plain_params(values, dtype);
+    for (int m = 0; again && m < MODULE_COUNT; m++) {
+        struct mat from = dn_params_module(t, values, dtype, (enum net_module)m);
+        if (from.data)
+            dn_copy(s->queue, (struct op_copy){
+                                  .y = dn_params_module(t, factors, factor, (enum net_module)m),
+                                  .x = from});
+    }
+    return (struct net_params){values, factors, dtype, factor};
+}
+
 /* ---- teacher ---- */
 
-static void *teacher_params(const struct ssl_step *s, const struct train_blocks *b)
+/* A frozen teacher is rounded once. */
+static struct net_params teacher_params(struct ssl_step *s, const struct train_blocks *b)
 {
-    return s->config.frozen.table ? s->config.frozen.params : b->teacher;
+    bool frozen = s->config.frozen.table, again = !frozen || !s->frozen_rounded;
+
+    s->frozen_rounded = frozen;
+    return rounded(s, s->teacher_table, frozen ? s->config.frozen.params : b->teacher,
+                   s->teacher_factors, again);
 }
 
 /* The final norm of what `which` images have in teacher_rows, in place. */
-static void normalise_teacher(struct ssl_step *s, void *params, struct part which)
+static void normalise_teacher(struct ssl_step *s, struct net_params params, struct part which)
 {
     for (int crop = 0; crop < 2; crop++) {
         int first = crop * s->config.images + which.first;
@@ -140,8 +163,8 @@ static void normalise_teacher(struct ssl_step *s, void *params, struct part whic
 }
 
 /* Class tokens of all crops, then the patches at masked places, as rows. */
-static void teacher_features(struct ssl_step *s, void *params, const struct ssl_batch *batch,
-                             struct part which)
+static void teacher_features(struct ssl_step *s, struct net_params params,
+                             const struct ssl_batch *batch, struct part which)
 {
     int front = 1 + s->teacher_table->config.backbone.registers;
     int end = which.first + which.count;
@@ -192,8 +215,8 @@ static void centre(struct ssl_step *s, const struct target_scratch *scratch,
                            temperature);
 }
 
-static void make_targets(struct ssl_step *s, void *params, const struct ssl_batch *batch,
-                         double temperature)
+static void make_targets(struct ssl_step *s, struct net_params params,
+                         const struct ssl_batch *batch, double temperature)
 {
     int crops = crops_of(s), masked = batch->masked_count;
     struct mat rows = first_rows(s->teacher_rows, crops + masked);
@@ -245,8 +268,9 @@ static int all_rows(const struct ssl_step *s)
     return s->count.local + s->count.global + s->count.masked;
 }
 
-static void student_forward(struct ssl_step *s, void *params, const struct ssl_batch *batch,
-                            struct part part, const struct drop_path *drop, bool locals)
+static void student_forward(struct ssl_step *s, struct net_params params,
+                            const struct ssl_batch *batch, struct part part,
+                            const struct drop_path *drop, bool locals)
 {
     int views = list_views(s, batch, part, !s->config.show_masked, locals);
     struct mat x = dn_backbone_forward(&s->student, params, s->views, views, drop);
@@ -412,7 +436,7 @@ static void heads_finished(const struct train_blocks *b)
 }
 
 /* Through the heads: rows -> logits, losses -> d_logits -> d_rows. */
-static void heads(struct ssl_step *s, const struct train_blocks *b, struct part part)
+static void heads(struct ssl_step *s, struct net_params params, void *grads, struct part part)
 {
     bool separate = s->table->config.separate_ibot;
     int front = s->count.local + s->count.global, masked = s->count.masked;
@@ -423,18 +447,18 @@ static void heads(struct ssl_step *s, const struct train_blocks *b, struct part 
     struct mat d_patches = dn_mat_rows(s->d_rows, front, masked);
     struct mat patch_logits = first_rows(s->ibot_logits, masked);
 
-    dn_head_forward(&s->dino, b->student, rows, logits);
+    dn_head_forward(&s->dino, params, rows, logits);
     if (separate && masked)
-        dn_head_forward(&s->ibot, b->student, patches, patch_logits);
+        dn_head_forward(&s->ibot, params, patches, patch_logits);
     dino_losses(s, part);
     ibot_loss(s, part);
-    dn_head_backward(&s->dino, b->student, b->grads, rows, logits, d_rows);
+    dn_head_backward(&s->dino, params, grads, rows, logits, d_rows);
     if (separate && masked)
-        dn_head_backward(&s->ibot, b->student, b->grads, patches, patch_logits, d_patches);
+        dn_head_backward(&s->ibot, params, grads, patches, patch_logits, d_patches);
 }
 
-static void student_backward(struct ssl_step *s, const struct train_blocks *b, struct part part,
-                             bool last)
+static void student_backward(struct ssl_step *s, struct net_params params,
+                             const struct train_blocks *b, struct part part, bool last)
 {
     const struct params_table *t = s->table;
     enum dino_dtype dtype = s->rows.dtype;
@@ -453,27 +477,28 @@ static void student_backward(struct ssl_step *s, const struct train_blocks *b, s
                               });
     }
     dn_layernorm_back(
-        s->queue, (struct op_layernorm_back){
-                      .d_x = d_rows,
-                      .d_weight = dn_params_backbone(t, b->grads, dtype, PARAM_NORM_WEIGHT, -1),
-                      .d_bias = dn_params_backbone(t, b->grads, dtype, PARAM_NORM_BIAS, -1),
-                      .d_y = d_rows,
-                      .x = first_rows(s->rows_x, d_rows.rows),
-                      .weight = dn_params_backbone(t, b->student, dtype, PARAM_NORM_WEIGHT, -1),
-                      .eps = (double)t->config.backbone.norm_eps,
-                  });
+        s->queue,
+        (struct op_layernorm_back){
+            .d_x = d_rows,
+            .d_weight = dn_params_backbone(t, b->grads, dtype, PARAM_NORM_WEIGHT, -1),
+            .d_bias = dn_params_backbone(t, b->grads, dtype, PARAM_NORM_BIAS, -1),
+            .d_y = d_rows,
+            .x = first_rows(s->rows_x, d_rows.rows),
+            .weight = dn_params_backbone(t, params.values, dtype, PARAM_NORM_WEIGHT, -1),
+            .eps = (double)t->config.backbone.norm_eps,
+        });
     dn_fill(s->queue, (struct op_fill){.y = d_x});
     dn_add_rows(s->queue,
                 (struct op_add_rows){
                     .y = d_x, .x = d_rows, .to = s->from, .count = d_rows.rows, .alpha = 1});
     s->student.finished = last ? block_finished : NULL;
     s->student.context = b;
-    dn_backbone_backward(&s->student, b->student, b->grads, d_x);
+    dn_backbone_backward(&s->student, params, b->grads, d_x);
 }
 
 /* KoLeo on more than one part needs all class tokens before the first backward. */
-static void class_tokens_first(struct ssl_step *s, void *params, const struct ssl_batch *batch,
-                               const struct drop_path *drop)
+static void class_tokens_first(struct ssl_step *s, struct net_params params,
+                               const struct ssl_batch *batch, const struct drop_path *drop)
 {
     struct part part = {0};
 
@@ -530,21 +555,22 @@ bool dn_ssl_step_run(struct ssl_step *s, const struct train_blocks *b,
         return false;
     count_masked(s, batch);
     make_targets(s, teacher_params(s, b), batch, teacher_temperature);
+    struct net_params student = rounded(s, s->table, b->student, s->student_factors, true);
     if (repel && parts)
-        class_tokens_first(s, b->student, batch, &drop);
+        class_tokens_first(s, student, batch, &drop);
     for (; part.first < c->images; part.first += part.count) {
         part = part_at(s, part.first, c->images);
         bool last = part.first + part.count == c->images;
-        student_forward(s, b->student, batch, part, &drop, true);
+        student_forward(s, student, batch, part, &drop, true);
         if (repel && !parts) {
             keep_class_rows(s, part);
             koleo(s);
         }
-        heads(s, b, part);
+        heads(s, student, b->grads, part);
         if (last)
             heads_finished(b);
         read_losses(s, losses);
-        student_backward(s, b, part, last);
+        student_backward(s, student, b, part, last);
     }
     dn_comm_wait(c->comm);
     sum_losses(s, losses);

@@ -75,6 +75,8 @@ struct ssl_step {
     struct target_scratch dino_scratch, ibot_scratch;
     void *memory; /* device */
     size_t bytes;
+    void *student_factors, *teacher_factors; /* parameters for products; NULL: as they are */
+    bool frozen_rounded;
     void *centres; /* device: [1, K] of dino, [1, K] of ibot, behind each other */
     size_t centre_bytes;
     struct mat dino_centre, ibot_centre;

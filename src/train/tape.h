@@ -12,7 +12,8 @@
 struct tape {
     char *base; /* NULL: count only */
     size_t used;
-    enum dino_dtype dtype; /* of what travels between operations */
+    enum dino_dtype dtype;  /* of the stream, of sums and of gradients of parameters */
+    enum dino_dtype factor; /* of what products read and only they */
 };
 
 static inline void *dn_tape_take(struct tape *tape, size_t bytes)
@@ -23,11 +24,22 @@ static inline void *dn_tape_take(struct tape *tape, size_t bytes)
     return tape->base ? tape->base + at : NULL;
 }
 
+static inline struct mat dn_tape_place(struct tape *tape, int rows, int cols,
+                                       enum dino_dtype dtype)
+{
+    size_t bytes = (size_t)rows * (size_t)cols * dino_dtype_size(dtype);
+
+    return dn_mat(dn_tape_take(tape, bytes), rows, cols, dtype);
+}
+
 static inline struct mat dn_tape_mat(struct tape *tape, int rows, int cols)
 {
-    size_t bytes = (size_t)rows * (size_t)cols * dino_dtype_size(tape->dtype);
+    return dn_tape_place(tape, rows, cols, tape->dtype);
+}
 
-    return dn_mat(dn_tape_take(tape, bytes), rows, cols, tape->dtype);
+static inline struct mat dn_tape_factor(struct tape *tape, int rows, int cols)
+{
+    return dn_tape_place(tape, rows, cols, tape->factor);
 }
 
 /* Two walks that began at the same place share it: go on behind the longer one. */

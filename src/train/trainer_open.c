@@ -164,18 +164,19 @@ static bool find_checkpoint(struct trainer *t, struct dino_error *err)
 
 /* ---- the network ---- */
 
-bool dn_trainer_open_table(struct trainer *t, struct dino_error *err)
+bool dn_trainer_open_table(struct trainer *t, enum dino_dtype dtype, struct dino_error *err)
 {
     struct net_config net;
 
     if (!dn_run_net(&t->config, &net, err))
         return false;
     int threads = t->options->threads ? t->options->threads : dn_comm_cores(t->comm);
-    t->device = dn_device_open(t->options->device, DINO_F32, threads, err);
+    t->device = dn_device_open(t->options->device, dtype, threads, err);
     if (!t->device)
         return false;
     if (!t->device->ops->train)
         return dn_fail(err, DINO_EUNSUPPORTED, "device %s cannot train", t->device->name);
+    t->state.dtype = t->device->activation;
     t->queue = dn_queue_new(t->device, threads, err);
     return t->queue && dn_params_table_init(&t->table, &net, err);
 }
@@ -214,16 +215,18 @@ struct ssl_config dn_trainer_ssl(const struct trainer *t)
 /* The largest part that leaves half of the memory to others, unless the size is given. Memory
  * that is not there is promised all the same, and who uses it killed: so it is counted before.
  * Processes on one machine share it. */
-static bool open_net(struct trainer *t, int micro, struct dino_error *err)
+static bool open_net(struct trainer *t, int micro, enum dino_dtype dtype,
+                     struct dino_error *err)
 {
     int near = dn_comm_nearby(t->comm);
     struct ssl_config config;
     size_t bytes;
 
-    if (!dn_trainer_open_table(t, err))
+    if (!dn_trainer_open_table(t, dtype, err))
         return false;
     config = dn_trainer_ssl(t);
-    size_t blocks = dn_blocks_bytes(&t->table, t->device->activation, dino_comm_size(t->comm));
+    size_t blocks =
+        dn_blocks_bytes(&t->table, dn_train_dtype(t->device), dino_comm_size(t->comm));
     if (!dn_choose_parts(t->queue, &t->table, &config, micro,
                          dn_memory_all() / 2 / near - (double)blocks, &bytes, err))
         return false;
@@ -290,17 +293,30 @@ static bool resume(struct trainer *t, struct dino_error *err)
     return true;
 }
 
-/* Parts decide how sums round, so that a run keeps to the size it began with. */
-static bool parts_of(const struct trainer *t, int *micro, struct dino_error *err)
+/* Parts and dtype decide how sums round: a run keeps to those it began with. */
+static bool how_it_began(const struct trainer *t, int *micro, enum dino_dtype *dtype,
+                         struct dino_error *err)
 {
+    const struct dino_train_options *o = t->options;
     struct run_state state;
 
-    *micro = t->options->micro;
-    if (!t->resumed || *micro > 0)
+    *micro = o->micro;
+    *dtype = o->dtype;
+    if (o->dtype != DINO_AUTO && o->dtype != DINO_F32 && o->dtype != DINO_BF16)
+        return dn_fail(err, DINO_EARG, "training in %s, wanted auto, f32 or bf16",
+                       dino_dtype_name(o->dtype));
+    if (!t->resumed)
         return true;
     if (!dn_checkpoint_peek(t->resumed, &state, NULL, err))
         return false;
-    *micro = state.micro <= t->part.count ? state.micro : 0;
+    if (*micro == 0 && state.micro <= t->part.count)
+        *micro = state.micro;
+    if (o->dtype != DINO_AUTO && o->dtype != state.dtype)
+        return dn_fail(err, DINO_EARG,
+                       "%s: was trained in %s, now it is %s: take the run's own dtype, or "
+                       "another folder for a new run",
+                       t->resumed, dino_dtype_name(state.dtype), dino_dtype_name(o->dtype));
+    *dtype = state.dtype;
     return true;
 }
 
@@ -373,13 +389,15 @@ static bool open_all(struct trainer *t, struct dino_error *err)
 {
     struct dino_comm *c = t->comm;
     bool first = dn_trainer_first(t);
+    enum dino_dtype dtype;
     int micro;
 
     if (!dn_comm_agree(c, wishes_good(t->options, err) && open_pictures(t, err), err) ||
         !dn_comm_agree(c, same_run(t, err), err) ||
         !dn_comm_agree(c, name_paths(t, err) && (!first || take_folder(t, err)), err) ||
         !dn_comm_agree(c, find_checkpoint(t, err), err) ||
-        !dn_comm_agree(c, parts_of(t, &micro, err) && open_net(t, micro, err), err) ||
+        !dn_comm_agree(
+            c, how_it_began(t, &micro, &dtype, err) && open_net(t, micro, dtype, err), err) ||
         !dn_comm_agree(c, open_step(t, err), err) ||
         !dn_comm_agree(c, t->resumed ? resume(t, err) : begin(t, err), err))
         return false;
@@ -463,6 +481,7 @@ void dn_trainer_plan(const struct trainer *t, struct dino_train_plan *plan)
         .lr = t->schedules.lr.base,
         .bytes = t->step.bytes + dn_train_blocks_bytes(&t->blocks),
         .device = t->device->name,
+        .dtype = t->state.dtype,
         .threads = t->queue->threads,
         .readers = t->options->readers,
         .checkpoint = t->resumed,

@@ -8,21 +8,28 @@
 #include <string.h>
 
 #include "ops/testing_ops.h"
+#include "ops/tolerances.h"
 
-/* The f32 device, and ref; matrices come in pairs. */
+/* The device under test, and ref; matrices come in pairs. */
 struct pair {
     struct guarded fast;
     struct mat truth;
 };
 
-static struct pair pair_new(int rows, int cols, int pad, float scale, uint64_t seed)
+static struct pair pair_of(enum dino_dtype dtype, int rows, int cols, int pad, float scale,
+                           uint64_t seed)
 {
-    struct pair p = {ops_random(rows, cols, pad, DINO_F32, scale, seed), ops_truth(rows, cols)};
+    struct pair p = {ops_random(rows, cols, pad, dtype, scale, seed), ops_truth(rows, cols)};
 
     for (int r = 0; r < rows; r++)
         for (int c = 0; c < cols; c++)
             ((double *)p.truth.data)[r * cols + c] = ops_get(p.fast.mat, r, c);
     return p;
+}
+
+static struct pair pair_new(int rows, int cols, int pad, float scale, uint64_t seed)
+{
+    return pair_of(DINO_F32, rows, cols, pad, scale, seed);
 }
 
 static void pair_free(struct pair *p)
@@ -89,6 +96,89 @@ TEST(products_with_any_transpose_agree)
     ops_close(&b);
 }
 
+/* What the table of tolerances allows. */
+static void pair_held(struct bench *b, struct pair *p, const char *op, enum dino_dtype dtype)
+{
+    const struct tolerance *row = tolerance_of(op, dtype);
+
+    CHECK(row);
+    pair_check(b, p, row->max, op);
+}
+
+/* The dtypes of a, b and y. */
+static const enum dino_dtype mixtures[][3] = {{DINO_F32, DINO_F32, DINO_F32},
+                                              {DINO_BF16, DINO_BF16, DINO_F32},
+                                              {DINO_BF16, DINO_BF16, DINO_BF16},
+                                              {DINO_F32, DINO_BF16, DINO_F32},
+                                              {DINO_F32, DINO_BF16, DINO_BF16}};
+enum { MIXTURES = 5 };
+
+/* Rounded operands that are told so are exact: what is left is the order of f32 sums. */
+static enum dino_dtype held_to(const enum dino_dtype mixture[3])
+{
+    return mixture[0] == mixture[1] && mixture[2] == DINO_F32 ? DINO_F32 : DINO_BF16;
+}
+
+TEST(products_of_mixed_dtypes_agree_with_sums_of_a)
+{
+    struct bench b = ops_open(0);
+    static const int sizes[][3] = {
+        {1, 1, 1}, {7, 65, 33}, {257, 384, 64}, {64, 100, 2100}, {193, 31, 1025}};
+
+    for (int i = 0; i < 5 * MIXTURES; i++)
+        for (int bits = 0; bits < 8; bits++) {
+            const enum dino_dtype *mix = mixtures[i / 5];
+            int m = sizes[i % 5][0], n = sizes[i % 5][1], k = sizes[i % 5][2];
+            bool ta = bits & 1, tb = bits & 2, add = bits & 4 && mix[2] == DINO_F32;
+            struct pair x = pair_of(mix[0], ta ? k : m, ta ? m : k, 3, 1, 1);
+            struct pair w = pair_of(mix[1], tb ? n : k, tb ? k : n, 1, 1, 2);
+            struct pair y = pair_of(mix[2], m, n, 2, 1, 3), bias = pair_new(1, n, 0, 1, 4);
+            struct pair sums = pair_new(1, m, 0, 1, 5);
+            struct mat none = {0};
+            BOTH(&b, dn_matmul, op_matmul, .y = F(y), .a = F(x), .b = F(w),
+                 .bias = add ? none : F(bias), .transpose_a = ta, .transpose_b = tb,
+                 .accumulate = add, .a_sums = ta ? F(sums) : none);
+            pair_held(&b, &y, "matmul", held_to(mix));
+            pair_held(&b, &sums, "matmul", DINO_F32);
+            struct pair *all[] = {&x, &w, &y, &bias, &sums};
+            for (int j = 0; j < 5; j++)
+                pair_free(all[j]);
+        }
+    ops_close(&b);
+}
+
+TEST(products_end_in_gelu_forward_and_backward)
+{
+    struct bench b = ops_open(0);
+
+    for (int i = 0; i < SHAPES * MIXTURES; i++)
+        for (int far = 0; far < 2; far++) {
+            const enum dino_dtype *mix = mixtures[i / SHAPES];
+            const struct shape *s = &shapes[i % SHAPES];
+            float scale = far ? 9 : 0.7F;
+            if (far && s->cols == 1)
+                continue; /* one number, whose GELU is nothing */
+            struct pair x = pair_of(mix[0], s->rows, 20, s->pad, scale, 1);
+            struct pair w = pair_of(mix[1], s->cols, 20, 1, 1, 2);
+            struct pair y = pair_of(mix[2], s->rows, s->cols, 2, 1, 3);
+            struct pair active = pair_of(mix[2], s->rows, s->cols, s->pad, 1, 4);
+            struct pair hidden = pair_of(mix[2], s->rows, s->cols, 3, scale, 5);
+            struct pair bias = pair_new(1, s->cols, 0, 1, 6);
+            BOTH(&b, dn_matmul, op_matmul, .y = F(y), .a = F(x), .b = F(w), .bias = F(bias),
+                 .transpose_b = true, .active = F(active));
+            pair_held(&b, &y, "matmul", held_to(mix));
+            pair_held(&b, &active, "matmul gelu", held_to(mix));
+            BOTH(&b, dn_matmul, op_matmul, .y = F(y), .a = F(x), .b = F(w), .transpose_b = true,
+                 .active = F(active), .hidden = F(hidden));
+            pair_held(&b, &y, "matmul gelu", held_to(mix));
+            pair_held(&b, &active, "matmul gelu", held_to(mix));
+            struct pair *all[] = {&x, &w, &y, &active, &hidden, &bias};
+            for (int j = 0; j < 6; j++)
+                pair_free(all[j]);
+        }
+    ops_close(&b);
+}
+
 TEST(sums_over_rows_agree)
 {
     struct bench b = ops_open(0);
@@ -135,25 +225,80 @@ TEST(layernorm_back_agrees)
     ops_close(&b);
 }
 
-TEST(attend_back_agrees_over_packed_sequences)
+static void check_attend_back(struct bench *b, enum dino_dtype dtype, int heads, int width)
 {
     static const int starts[] = {0, 1, 50, 307, 436};
+    int dim = heads * width;
+    double scale = 1 / sqrt(width);
+    struct pair qkv = pair_of(dtype, 436, 3 * dim, 3, 2, 1);
+    struct pair y = pair_of(dtype, 436, dim, 1, 1, 2), dy = pair_of(dtype, 436, dim, 2, 1, 3);
+    struct pair d = pair_of(dtype, 436, 3 * dim, 5, 1, 4);
+
+    BOTH(b, dn_attend, op_attend, .y = F(y), .qkv = F(qkv), .heads = heads, .scale = scale,
+         .starts = starts, .sequences = 4);
+    BOTH(b, dn_attend_back, op_attend_back, .d_qkv = F(d), .d_y = F(dy), .y = F(y),
+         .qkv = F(qkv), .heads = heads, .scale = scale, .starts = starts, .sequences = 4);
+    pair_held(b, &d, "attend_back", dtype);
+    struct pair *all[] = {&qkv, &y, &dy, &d};
+    for (int j = 0; j < 4; j++)
+        pair_free(all[j]);
+}
+
+TEST(attend_back_agrees_over_packed_sequences)
+{
     static const int forms[][2] = {{1, 64}, {6, 64}, {3, 24}, {2, 7}};
     struct bench b = ops_open(0);
 
     for (int i = 0; i < 4; i++) {
-        int heads = forms[i][0], dim = heads * forms[i][1];
-        double scale = 1 / sqrt(forms[i][1]);
-        struct pair qkv = pair_new(436, 3 * dim, 3, 2, 1), y = pair_new(436, dim, 1, 1, 2);
-        struct pair dy = pair_new(436, dim, 2, 1, 3), d = pair_new(436, 3 * dim, 5, 1, 4);
-        BOTH(&b, dn_attend, op_attend, .y = F(y), .qkv = F(qkv), .heads = heads, .scale = scale,
-             .starts = starts, .sequences = 4);
-        BOTH(&b, dn_attend_back, op_attend_back, .d_qkv = F(d), .d_y = F(dy), .y = F(y),
-             .qkv = F(qkv), .heads = heads, .scale = scale, .starts = starts, .sequences = 4);
-        pair_check(&b, &d, 5e-6, "attend_back");
-        struct pair *all[] = {&qkv, &y, &dy, &d};
-        for (int j = 0; j < 4; j++)
+        check_attend_back(&b, DINO_F32, forms[i][0], forms[i][1]);
+        check_attend_back(&b, DINO_BF16, forms[i][0], forms[i][1]);
+    }
+    ops_close(&b);
+}
+
+/* What works on rows, with activations in bf16 and rows picked out. */
+TEST(operations_on_rows_agree_in_bf16)
+{
+    const enum dino_dtype narrow = DINO_BF16;
+    struct bench b = ops_open(0);
+
+    for (int i = 1; i < SHAPES; i++) {
+        const struct shape *s = &shapes[i];
+        int total = 2 * s->rows + 1, *rows = malloc((size_t)s->rows * sizeof *rows);
+        for (int r = 0; r < s->rows; r++)
+            rows[r] = total - 1 - 2 * r;
+        struct pair x = pair_new(total, s->cols, s->pad, 2, 1);
+        struct pair y = pair_of(narrow, s->rows, s->cols, 1, 1, 2);
+        struct pair w = pair_new(1, s->cols, 0, 1, 4), bias = pair_new(1, s->cols, 0, 1, 5);
+        BOTH(&b, dn_norm, op_norm, .y = F(y), .x = F(x), .weight = F(w), .bias = F(bias),
+             .rows = rows, .eps = 1e-6);
+        pair_held(&b, &y, "train rows", narrow);
+        struct pair dy = pair_of(narrow, s->rows, s->cols, 1, 1, 6);
+        struct pair dx = pair_new(total, s->cols, 2, 1, 7), dw = pair_new(1, s->cols, 0, 1, 8);
+        BOTH(&b, dn_layernorm_back, op_layernorm_back, .d_x = F(dx), .d_weight = F(dw),
+             .d_bias = F(bias), .d_y = F(dy), .x = F(x), .weight = F(w), .rows = rows,
+             .eps = 1e-6, .accumulate = true);
+        pair_held(&b, &dx, "train rows", DINO_F32);
+        pair_held(&b, &dw, "train rows", DINO_F32);
+        pair_held(&b, &bias, "train rows", DINO_F32);
+        BOTH(&b, dn_residual, op_residual, .y = F(dx), .x = F(x), .branch = F(dy),
+             .gamma = F(w), .rows = rows, .alpha = 1.75);
+        pair_held(&b, &dx, "train rows", DINO_F32);
+        BOTH(&b, dn_residual_back, op_residual_back, .d_branch = F(y), .d_gamma = F(dw),
+             .d_y = F(x), .branch = F(dy), .gamma = F(w), .rows = rows, .alpha = 0.5);
+        pair_held(&b, &y, "train rows", narrow);
+        pair_held(&b, &dw, "train rows", DINO_F32);
+        struct pair part = pair_new(s->rows, s->cols, 1, 1, 9);
+        BOTH(&b, dn_l2norm, op_l2norm, .y = F(y), .x = F(part), .eps = 1e-12);
+        pair_held(&b, &y, "train rows", narrow);
+        struct pair wide = pair_of(narrow, s->rows, 2 * s->cols, 1, 3, 10);
+        struct pair d_wide = pair_of(narrow, s->rows, 2 * s->cols, 3, 1, 11);
+        BOTH(&b, dn_swiglu_back, op_swiglu_back, .d_x = F(d_wide), .d_y = F(dy), .x = F(wide));
+        pair_held(&b, &d_wide, "train rows", narrow);
+        struct pair *all[] = {&x, &y, &w, &bias, &dy, &dx, &dw, &part, &wide, &d_wide};
+        for (int j = 0; j < 10; j++)
             pair_free(all[j]);
+        free(rows);
     }
     ops_close(&b);
 }
@@ -172,10 +317,6 @@ TEST(nonlinearities_back_agree_far_from_zero_too)
             ((double *)x.truth.data)[0] = 0;
             BOTH(&b, dn_swiglu_back, op_swiglu_back, .d_x = F(dx), .d_y = F(dy), .x = F(x));
             pair_check(&b, &dx, 1e-6, "swiglu_back");
-            pair_free(&dy);
-            dy = pair_new(s->rows, 2 * s->cols, 1, 1, 2);
-            BOTH(&b, dn_gelu_back, op_gelu_back, .d_x = F(dx), .d_y = F(dy), .x = F(x));
-            pair_check(&b, &dx, 1e-6, "gelu_back");
             struct pair *all[] = {&x, &dy, &dx};
             for (int j = 0; j < 3; j++)
                 pair_free(all[j]);

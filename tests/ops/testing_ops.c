@@ -156,19 +156,19 @@ void ops_check_guards(const struct guarded *g)
     }
 }
 
-static const struct tolerance *tolerance_of(const char *op, enum dino_dtype dtype)
+static const struct tolerance *row_of(const char *op, enum dino_dtype dtype)
 {
-    for (size_t i = 0; i < sizeof tolerances / sizeof *tolerances; i++)
-        if (strcmp(tolerances[i].op, op) == 0 && tolerances[i].dtype == dtype)
-            return &tolerances[i];
-    fail_msg("tolerances.h has no row for %s %s", op, dino_dtype_name(dtype));
-    return NULL;
+    const struct tolerance *row = tolerance_of(op, dtype);
+
+    if (!row)
+        fail_msg("tolerances.h has no row for %s %s", op, dino_dtype_name(dtype));
+    return row;
 }
 
 void ops_check_rows(const char *op, enum dino_dtype dtype, const struct guarded *result,
                     int first, struct mat truth, const char *what)
 {
-    const struct tolerance *allowed = tolerance_of(op, dtype);
+    const struct tolerance *allowed = row_of(op, dtype);
     double worst = 0, most = 0, difference = 0, norm = 0;
 
     ops_check_guards(result);

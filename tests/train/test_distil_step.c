@@ -201,7 +201,7 @@ static void tokens_of(struct distil *d, const struct params_table *t, void *para
     struct view view = {.planes = planes};
     struct dino_error err = {0};
     struct backbone net;
-    struct tape tape = {.dtype = DINO_F64};
+    struct tape tape = {.dtype = DINO_F64, .factor = DINO_F64};
     int patches = size / c->patch * (size / c->patch);
 
     CHECK_OK(dn_backbone_init(&net, d->b.queue, t, &group, 1, 1, KEEP_NOTHING, &err), err);
@@ -212,7 +212,8 @@ static void tokens_of(struct distil *d, const struct params_table *t, void *para
     dn_backbone_layout_fixed(&net, &tape);
     dn_backbone_layout(&net, &tape);
     CHECK_OK(dn_backbone_prepare(&net, &err), err);
-    const double *x = dn_backbone_forward(&net, params, &view, 1, NULL).data;
+    const double *x =
+        dn_backbone_forward(&net, dn_plain_params(params, DINO_F64), &view, 1, NULL).data;
     const double *weight = dn_params_backbone(t, params, DINO_F64, PARAM_NORM_WEIGHT, -1).data;
     const double *bias = dn_params_backbone(t, params, DINO_F64, PARAM_NORM_BIAS, -1).data;
     for (int r = 0; r <= patches; r++, out += c->dim) {

@@ -89,7 +89,7 @@ static void *placed(struct tape *tape)
 {
     size_t bytes = tape->used;
 
-    *tape = (struct tape){.dtype = tape->dtype};
+    *tape = (struct tape){.dtype = tape->dtype, .factor = tape->factor};
     tape->base = aligned_alloc(DN_ALIGN, bytes + DN_ALIGN);
     CHECK(tape->base);
     memset(tape->base, 0xff, bytes); /* NaN: nothing may be read before it is written */
@@ -104,7 +104,7 @@ static void check_block(struct trainer_bench *b, const struct net_config *config
     struct blocks n;
     struct block_tape kept = {0};
     struct block_scratch scratch;
-    struct tape tape = {.dtype = b->dtype};
+    struct tape tape = {.dtype = b->dtype, .factor = b->dtype};
 
     blocks_init(&n, b, config);
     CHECK(blocks_each(&n, b, "backbone.blocks.0.", false) == 14);
@@ -122,8 +122,8 @@ static void check_block(struct trainer_bench *b, const struct net_config *config
     struct block_pass pass = {
         .queue = b->queue,
         .config = &config->backbone,
-        .p = dn_block_params(&n.table, n.params.data, b->dtype, 0),
-        .d = dn_block_params(&n.table, n.grads.data, b->dtype, 0),
+        .p = dn_block_params(&n.table, dn_plain_params(n.params.data, b->dtype), 0),
+        .d = dn_block_params(&n.table, dn_plain_params(n.grads.data, b->dtype), 0),
         .attention = branches ? branches[0] : all,
         .ffn = branches ? branches[1] : all,
         .tape = &kept,
@@ -211,7 +211,7 @@ TEST(heads_of_one_two_and_three_layers)
         config.dino = (struct head_config){
             .in = 16, .layers = layers, .hidden = 20, .bottleneck = 12, .prototypes = 40};
         struct blocks n;
-        struct tape tape = {.dtype = b.dtype};
+        struct tape tape = {.dtype = b.dtype, .factor = b.dtype};
         snprintf(op, sizeof op, "dino_head_%d", layers);
         b.op = op;
         blocks_init(&n, &b, &config);
@@ -223,9 +223,10 @@ TEST(heads_of_one_two_and_three_layers)
         dn_head_layout(&head, &tape, 6, true);
         struct mat x = train_load(&b, "in.x", 16), d_y = train_load(&b, "dy.y", 40);
         struct mat y = train_zeros(&b, 6, 40), d_x = train_zeros(&b, 6, 16);
-        dn_head_forward(&head, n.params.data, x, y);
+        dn_head_forward(&head, dn_plain_params(n.params.data, b.dtype), x, y);
         train_check(&b, y, "out.y");
-        dn_head_backward(&head, n.params.data, n.grads.data, x, d_y, d_x);
+        dn_head_backward(&head, dn_plain_params(n.params.data, b.dtype), n.grads.data, x, d_y,
+                         d_x);
         train_check(&b, d_x, "grad.x");
         CHECK(blocks_each(&n, &b, "dino_head.", true) == 2 * layers + 2);
         struct mat all[] = {x, d_y, y, d_x};
@@ -308,7 +309,7 @@ static void check_tokens(struct trainer_bench *b, int registers, int height, int
     struct view views[3];
     struct blocks n;
     struct backbone net;
-    struct tape tape = {.dtype = b->dtype};
+    struct tape tape = {.dtype = b->dtype, .factor = b->dtype};
     size_t count;
 
     snprintf(op, sizeof op, "tokens_r%d_%dx%d", registers, height, width);
@@ -339,11 +340,12 @@ static void check_tokens(struct trainer_bench *b, int registers, int height, int
     dn_backbone_layout_fixed(&net, &tape);
     dn_backbone_layout(&net, &tape);
     CHECK_OK(dn_backbone_prepare(&net, &err), err);
-    struct mat x = dn_backbone_forward(&net, n.params.data, views, 3, NULL);
+    struct mat x =
+        dn_backbone_forward(&net, dn_plain_params(n.params.data, b->dtype), views, 3, NULL);
     CHECK(x.rows == 3 * tokens);
     train_check(b, x, "out.tokens");
     struct mat d_x = train_load(b, "dy.tokens", 8);
-    dn_backbone_backward(&net, n.params.data, n.grads.data, d_x);
+    dn_backbone_backward(&net, dn_plain_params(n.params.data, b->dtype), n.grads.data, d_x);
     CHECK(blocks_each(&n, b, "backbone.", true) == 5 + (registers > 0));
     dn_backbone_release(&net);
     free(d_x.data);

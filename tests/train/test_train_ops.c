@@ -20,12 +20,12 @@ static void linear_back(struct trainer_bench *b, struct mat d_x, struct mat d_w,
                         struct mat d_bias, struct mat d_y, struct mat x, struct mat w)
 {
     dn_matmul(b->queue, (struct op_matmul){.y = d_x, .a = d_y, .b = w});
-    dn_matmul(b->queue,
-              (struct op_matmul){
-                  .y = d_w, .a = d_y, .b = x, .transpose_a = true, .accumulate = true});
-    if (d_bias.data)
-        dn_sum_columns(b->queue, (struct op_sum_columns){
-                                     .y = d_bias, .x = d_y, .alpha = 1, .accumulate = true});
+    dn_matmul(b->queue, (struct op_matmul){.y = d_w,
+                                           .a = d_y,
+                                           .b = x,
+                                           .transpose_a = true,
+                                           .accumulate = true,
+                                           .a_sums = d_bias});
 }
 
 TEST(linear_forward_and_backward)
@@ -103,11 +103,17 @@ TEST(gelu_and_silu_forward_and_backward)
     {
         b.op = "gelu";
         struct mat x = train_load(&b, "in.x", 0), d_y = train_load(&b, "dy.y", 0);
-        struct mat y = train_zeros(&b, 1, 192);
-        dn_gelu(b.queue, (struct op_gelu){.y = y, .x = x});
+        struct mat y = train_zeros(&b, 1, 192), one = train_zeros(&b, 1, 1);
+        struct mat copy = train_zeros(&b, 1, 192), d_x = train_zeros(&b, 1, 192);
+        train_set(one, 0, 1); /* products of one number each are what they multiply */
+        dn_matmul(b.queue, (struct op_matmul){.y = copy, .a = one, .b = x, .active = y});
         train_check(&b, y, "out.y");
-        dn_gelu_back(b.queue, (struct op_gelu_back){.d_x = d_y, .d_y = d_y, .x = x});
-        train_check(&b, d_y, "grad.x");
+        for (size_t i = 0; i < 192; i++)
+            train_set(y, i, 0);
+        dn_matmul(b.queue,
+                  (struct op_matmul){.y = d_x, .a = one, .b = d_y, .hidden = x, .active = y});
+        train_check(&b, d_x, "grad.x");
+        train_check(&b, y, "out.y");
 
         b.op = "silu"; /* swiglu with a value of one */
         struct mat both = train_zeros(&b, 1, 384), d_both = train_zeros(&b, 1, 384);
@@ -119,8 +125,8 @@ TEST(gelu_and_silu_forward_and_backward)
         train_check(&b, y, "out.y");
         dn_swiglu_back(b.queue, (struct op_swiglu_back){.d_x = d_both, .d_y = d_y, .x = both});
         train_check(&b, dn_mat_cols(d_both, 0, 192), "grad.x");
-        struct mat all[] = {x, d_y, y, both, d_both};
-        for (int i = 0; i < 5; i++)
+        struct mat all[] = {x, d_y, y, both, d_both, one, copy, d_x};
+        for (int i = 0; i < 8; i++)
             free(all[i].data);
     }
 }
@@ -141,17 +147,18 @@ static void check_ffn(struct trainer_bench *b, bool gated)
     struct mat d_w1 = train_zeros(b, wide, 24), d_b1 = train_zeros(b, 1, wide);
     struct mat d_w2 = train_zeros(b, 24, hidden), d_b2 = train_zeros(b, 1, 24);
 
-    linear(b, h, x, w1, b1);
+    struct op_matmul in = {.y = h, .a = x, .b = w1, .bias = b1, .transpose_b = true};
+    if (!gated)
+        in.active = a;
+    dn_matmul(b->queue, in);
     if (gated)
         dn_swiglu(b->queue, (struct op_swiglu){.y = a, .x = h});
-    else
-        dn_gelu(b->queue, (struct op_gelu){.y = a, .x = h});
     linear(b, y, a, w2, b2);
     linear_back(b, d_a, d_w2, d_b2, d_y, a, w2);
     if (gated)
         dn_swiglu_back(b->queue, (struct op_swiglu_back){.d_x = d_h, .d_y = d_a, .x = h});
     else
-        dn_gelu_back(b->queue, (struct op_gelu_back){.d_x = d_h, .d_y = d_a, .x = h});
+        dn_matmul(b->queue, (struct op_matmul){.y = d_h, .a = d_y, .b = w2, .hidden = h});
     linear_back(b, d_x, d_w1, d_b1, d_h, x, w1);
     train_check(b, y, "out.y");
     train_check(b, d_x, "grad.x");

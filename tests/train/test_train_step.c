@@ -1,5 +1,6 @@
 /* Whole training steps against the golden cases, in f64 on ref to the rounding of the stored
  * values. */
+#include "ops/tolerances.h"
 #include "train/testing_step.h"
 
 static void near(const char *what, double have, double want, double bar)
@@ -98,6 +99,7 @@ static void check_middle(struct golden_run *r, double bar)
     struct trainer_bench *b = r->b;
     struct mat dino = s->dino_targets, swapped = train_zeros(b, 8, 96);
     size_t half = 4 * 96;
+    struct net_params params = dn_plain_params(r->blocks.student, b->dtype);
 
     for (size_t i = 0; i < 2 * half; i++) /* stored as [0] of teacher crop 1, [1] of crop 0 */
         train_set(swapped, i, train_get(dino, (i + half) % (2 * half)));
@@ -113,12 +115,12 @@ static void check_middle(struct golden_run *r, double bar)
                     0);
 
     struct mat rows = dn_mat_rows(s->rows, 0, 24), logits = dn_mat_rows(s->dino_logits, 0, 24);
-    dn_head_forward(&s->dino, r->blocks.student, rows, logits);
+    dn_head_forward(&s->dino, params, rows, logits);
     train_check_bar(b, dn_mat_rows(logits, 0, 16), "mid.student_local_cls_after_head", bar, 0);
     train_check_bar(b, dn_mat_rows(logits, 16, 8), "mid.student_global_cls_after_head", bar, 0);
     rows = dn_mat_rows(s->rows, 24, n.masked);
     logits = dn_mat_rows(r->info->separate ? s->ibot_logits : s->dino_logits, 0, n.masked);
-    dn_head_forward(r->info->separate ? &s->ibot : &s->dino, r->blocks.student, rows, logits);
+    dn_head_forward(r->info->separate ? &s->ibot : &s->dino, params, rows, logits);
     train_check_bar(b, logits, "mid.student_masked_after_head", bar, 0);
     free(swapped.data);
 }
@@ -202,6 +204,38 @@ static double anchor(const char *name, int step, const char *list)
     return value;
 }
 
+/* How far a tensor's gradient is from the truth of the current file. */
+struct distance {
+    double difference, norm; /* sums of squares */
+    double l2, max;          /* relative to the norm and to the largest value */
+};
+
+static struct distance gradient_distance(struct golden_run *r, int item)
+{
+    const struct param_slice *p = &r->table.items[item];
+    struct mat m = dn_params_vector(&r->table, r->blocks.grads, r->b->dtype, item);
+    struct distance d = {0};
+    double worst = 0, most = 0;
+    char name[200];
+
+    snprintf(name, sizeof name, "grad.student.%s", p->name);
+    float *truth = testing_tensor(&r->b->file, name, NULL);
+    for (size_t j = 0; j < p->count; j++) {
+        double off = key_bias(p, j) ? 0 : train_get(m, j) - (double)truth[j];
+        worst = fabs(off) <= worst ? worst : fabs(off);
+        most = fmax(most, fabs((double)truth[j]));
+        d.difference += off * off;
+        d.norm += (double)truth[j] * (double)truth[j];
+    }
+    free(truth);
+    d.l2 = sqrt(d.difference / d.norm);
+    d.max = worst / most;
+    if (getenv("DINO_TEST_MEASURE"))
+        print_message("MEASURE %s %s l2 %.2e max %.2e of %.2e\n", r->info->name, name, d.l2,
+                      d.max, most);
+    return d;
+}
+
 /* Gradients by relative L2 norm and relative maximum a tensor. */
 static void check_gradients_in_f32(struct golden_run *r)
 {
@@ -209,26 +243,10 @@ static void check_gradients_in_f32(struct golden_run *r)
     double max_bar = fmin(5e-5, 2 * anchor(r->info->name, 1, "grad_rel_max_worst"));
 
     for (int i = 0; i < r->table.count; i++) {
-        const struct param_slice *p = &r->table.items[i];
-        char name[200];
-        double worst = 0, most = 0, difference = 0, norm = 0;
-        snprintf(name, sizeof name, "grad.student.%s", p->name);
-        float *truth = testing_tensor(&r->b->file, name, NULL);
-        struct mat m = dn_params_vector(&r->table, r->blocks.grads, r->b->dtype, i);
-        for (size_t j = 0; j < p->count; j++) {
-            double d = key_bias(p, j) ? 0 : train_get(m, j) - (double)truth[j];
-            worst = fabs(d) <= worst ? worst : fabs(d);
-            most = fmax(most, fabs((double)truth[j]));
-            difference += d * d;
-            norm += (double)truth[j] * (double)truth[j];
-        }
-        free(truth);
-        if (getenv("DINO_TEST_MEASURE"))
-            print_message("MEASURE %s %s l2 %.2e (of %.2e) max %.2e (of %.2e)\n", r->info->name,
-                          name, sqrt(difference / norm), l2_bar, worst / most, max_bar);
-        if (!(sqrt(difference / norm) <= l2_bar && worst / most <= max_bar))
+        struct distance d = gradient_distance(r, i);
+        if (!(d.l2 <= l2_bar && d.max <= max_bar))
             fail_msg("%s %s: l2 %.3g (allowed %.3g), max %.3g (allowed %.3g)", r->info->name,
-                     name, sqrt(difference / norm), l2_bar, worst / most, max_bar);
+                     r->table.items[i].name, d.l2, l2_bar, d.max, max_bar);
     }
 }
 
@@ -303,9 +321,49 @@ TEST(two_steps_of_every_case_in_f32_are_within_the_bars)
         check_case_in_f32(&golden_cases[i]);
 }
 
-TEST(a_step_in_f32_has_the_same_bits_every_time)
+/* ---- bf16: held to the table of tolerances, which is set beside PyTorch's autocast ---- */
+
+static void check_case_in_bf16(const struct golden_case *c)
 {
-    struct trainer_bench b = train_open(1, NULL);
+    const struct tolerance *loss = tolerance_of("train loss", DINO_BF16);
+    const struct tolerance *gradient = tolerance_of("train gradient", DINO_BF16);
+    struct trainer_bench b = train_open(TRAIN_BF16, NULL);
+    struct ssl_config config = golden_config(c);
+    struct golden_run r;
+    struct ssl_losses losses;
+    double difference[MODULE_COUNT] = {0}, norm[MODULE_COUNT] = {0};
+
+    golden_open(&r, &b, c, &config);
+    golden_use(&r, "step1.safetensors");
+    golden_gradient(&r, &losses);
+    check_losses(&r, 1, &losses, loss->max);
+    for (int i = 0; i < r.table.count; i++) {
+        struct distance d = gradient_distance(&r, i);
+        difference[r.table.items[i].module] += d.difference;
+        norm[r.table.items[i].module] += d.norm;
+        if (!(d.l2 <= gradient->max))
+            fail_msg("%s %s: l2 %.3g", c->name, r.table.items[i].name, d.l2);
+    }
+    for (int m = 0; m < (c->separate ? 3 : 2); m++) {
+        double l2 = sqrt(difference[m] / norm[m]);
+        if (getenv("DINO_TEST_MEASURE"))
+            print_message("MEASURE %s module %d l2 %.2e\n", c->name, m, l2);
+        if (!(l2 <= gradient->l2))
+            fail_msg("%s module %d: l2 %.3g", c->name, m, l2);
+    }
+    golden_close(&r);
+    train_close(&b);
+}
+
+TEST(the_first_step_of_every_case_in_bf16_is_within_the_budget)
+{
+    for (int i = 0; i < GOLDEN_CASES; i++)
+        check_case_in_bf16(&golden_cases[i]);
+}
+
+static void check_same_bits(int device)
+{
+    struct trainer_bench b = train_open(device, NULL);
     struct ssl_config config = golden_config(&golden_cases[3]);
     struct golden_run r;
     struct ssl_losses losses;
@@ -321,4 +379,10 @@ TEST(a_step_in_f32_has_the_same_bits_every_time)
     free(kept);
     golden_close(&r);
     train_close(&b);
+}
+
+TEST(a_step_has_the_same_bits_every_time)
+{
+    check_same_bits(1);
+    check_same_bits(TRAIN_BF16);
 }

@@ -221,25 +221,32 @@ TEST(the_plan_says_what_the_settings_mean)
     CHECK(w.plan.dim == 64 && w.plan.depth == 2 && w.plan.patch == 7);
 }
 
-TEST(a_run_stopped_between_steps_goes_on_to_the_same_bytes)
+static void check_stops(const char *straight, const char *stopped, enum dino_dtype dtype)
 {
-    struct dino_train_options options = {0};
+    struct dino_train_options options = {.dtype = dtype}, own = {.dtype = DINO_AUTO};
     struct watch w = {.stop_at = -1};
     struct dino_error err = {0};
     double loss[64];
 
-    CHECK_OK(train("straight", &w, &options, NULL, &err), err);
+    CHECK_OK(train(straight, &w, &options, NULL, &err), err);
+    CHECK(w.plan.dtype == dtype);
     for (int at = 1; at < STEPS; at += 3) {
         struct watch some = {.stop_at = at};
-        CHECK(!train("stopped", &some, &options, NULL, &err));
+        CHECK(!train(stopped, &some, &options, NULL, &err));
         CHECK(err.code == DINO_ECANCELLED);
         err = (struct dino_error){0};
     }
     w.seen = 0;
-    CHECK_OK(train("stopped", &w, &options, NULL, &err), err);
-    CHECK(w.plan.first_step == 7 && w.seen == 1);
-    CHECK(metric("stopped", "total_loss", loss) == STEPS);
-    check_same_run("straight", "stopped", STEPS);
+    CHECK_OK(train(stopped, &w, &own, NULL, &err), err);
+    CHECK(w.plan.first_step == 7 && w.seen == 1 && w.plan.dtype == dtype);
+    CHECK(metric(stopped, "total_loss", loss) == STEPS);
+    check_same_run(straight, stopped, STEPS);
+}
+
+TEST(a_run_stopped_between_steps_goes_on_to_the_same_bytes)
+{
+    check_stops("straight", "stopped", DINO_F32);
+    check_stops("straight16", "stopped16", DINO_BF16);
 }
 
 TEST(a_run_killed_anywhere_goes_on_to_the_same_bytes)
@@ -371,6 +378,15 @@ TEST(other_settings_or_pictures_do_not_go_on_with_a_run)
     err = (struct dino_error){0};
     CHECK(!train("kept", &w, &options, other, &err));
     CHECK(err.code == DINO_EARG && strstr(err.message, "'epochs: 2', now it is 'epochs: 3'"));
+    err = (struct dino_error){0};
+    options.dtype = DINO_BF16;
+    CHECK(!train("kept", &w, &options, NULL, &err) && err.code == DINO_EARG);
+    CHECK(strstr(err.message, "was trained in f32, now it is bf16"));
+    err = (struct dino_error){0};
+    options.dtype = DINO_I8;
+    CHECK(!train("kept", &w, &options, NULL, &err));
+    CHECK(strstr(err.message, "training in int8, wanted auto, f32 or bf16"));
+    options.dtype = DINO_F32;
     err = (struct dino_error){0};
     options.pictures = &fewer;
     options.picture_count = 1;

@@ -27,8 +27,10 @@ static const struct {
     const char *name;
     enum dino_dtype dtype;
     double bar;
-} train_devices[] = {{"ref", DINO_F64, 1e-7}, {"cpu", DINO_F32, 1e-5}};
-enum { TRAIN_DEVICES = 2 };
+} train_devices[] = {
+    {"ref", DINO_F64, 1e-7}, {"cpu", DINO_F32, 1e-5}, {"cpu", DINO_BF16, 3e-2}};
+/* those that do every operation in their dtype; the third mixes two and has whole steps only */
+enum { TRAIN_DEVICES = 2, TRAIN_BF16 = 2 };
 
 static inline struct trainer_bench train_open(int i, const char *golden)
 {
@@ -37,6 +39,7 @@ static inline struct trainer_bench train_open(int i, const char *golden)
 
     b.device = dn_device_open(train_devices[i].name, b.dtype, 0, &err);
     CHECK_OK(b.device, err);
+    b.dtype = dn_train_dtype(b.device);
     b.queue = dn_queue_new(b.device, 0, &err);
     CHECK_OK(b.queue, err);
     if (golden)

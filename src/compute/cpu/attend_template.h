@@ -148,16 +148,20 @@ static int panel_width(const struct attend_head *h, int panel)
     return h->tokens - panel * NR <= VL ? VL : NR;
 }
 
-static void pack(const struct attend_head *h)
+static void pack_all_keys(const struct attend_head *h, float *to)
 {
     int dwords = dn_blocks_of(h->width, per_dword(h)), panels = dn_blocks_of(h->tokens, NR);
-    float *to = h->keys;
 
     for (int p = 0; p < panels; p++, to += dwords * NR) {
         int width = panel_width(h, p);
         for (int i = 0; i < width; i += VL)
             pack_keys(h, p * NR + i, to + i, width);
     }
+}
+
+static void pack(const struct attend_head *h)
+{
+    pack_all_keys(h, h->keys);
     pack_values(h, h->values);
 }
 
@@ -179,6 +183,7 @@ static void make_scores(const struct attend_head *h, struct work *w, int rows, i
     struct tile_work t = {.k = dwords,
                           .a = w->query,
                           .a_stride = TILE_STRIDE * 4,
+                          .a_step = 4,
                           .c = w->scores,
                           .ldc = TILE_STRIDE};
 
@@ -286,6 +291,7 @@ static void add_values(const struct attend_head *h, struct work *w, int rows, in
     struct tile_work t = {.k = dn_blocks_of(keys, per),
                           .a = w->scores,
                           .a_stride = TILE_STRIDE * 4,
+                          .a_step = 4,
                           .c = w->y,
                           .ldc = MOST_WIDTH,
                           .add = key > 0};
@@ -375,8 +381,3 @@ static void attend_map(const struct attend_head *h, int first, int rows, float *
             softmax_row(y + r * y_stride, h->tokens, h->scale * 1.44269504F);
     }
 }
-
-#define ATTEND_KERNELS(isa_)                                                                \
-    {                                                                                       \
-        .isa = (isa_), .sizes = sizes, .pack = pack, .rows = attend_rows, .map = attend_map \
-    }

@@ -4,7 +4,7 @@
 
 #include "compute/cpu/cpu_device.h"
 
-static const struct attend_kernels *choose(enum dn_isa isa)
+const struct attend_kernels *dn_attend_choose(enum dn_isa isa)
 {
     if (isa >= DN_ISA_AVX512BF16)
         return &dn_attend_avx512bf16;
@@ -133,7 +133,7 @@ static void attend_tasks(void *argument, int thread)
 
 void dn_cpu_attend(struct queue *q, const struct op_attend *op)
 {
-    struct plan p = {.kernels = choose(dn_cpu_queue(q)->device->features.isa),
+    struct plan p = {.kernels = dn_attend_choose(dn_cpu_queue(q)->device->features.isa),
                      .queue = q,
                      .op = op,
                      .qkv = op->qkv,
@@ -166,7 +166,7 @@ static void map_heads(void *argument, int thread)
 
 void dn_cpu_attention_map(struct queue *q, const struct op_attention_map *op)
 {
-    struct plan p = {.kernels = choose(dn_cpu_queue(q)->device->features.isa),
+    struct plan p = {.kernels = dn_attend_choose(dn_cpu_queue(q)->device->features.isa),
                      .map = *op,
                      .qkv = op->qkv,
                      .heads = op->heads,
@@ -180,5 +180,5 @@ void dn_cpu_attention_map(struct queue *q, const struct op_attention_map *op)
 
 const char *dn_cpu_attend_name(const struct cpu_device *d)
 {
-    return dn_isa_name(choose(d->features.isa)->isa);
+    return dn_isa_name(dn_attend_choose(d->features.isa)->isa);
 }

@@ -24,6 +24,15 @@ struct attend_sizes {
     size_t keys, values, tile; /* bytes, multiples of DN_ALIGN */
 };
 
+/* The backward of one head of one sequence: what d_y [tokens, width] says of q, k and v. */
+struct attend_back {
+    struct attend_head head; /* keys, values and tile are not used */
+    const void *y, *d_y;
+    void *d_q, *d_k, *d_v;
+    ptrdiff_t y_stride, d_y_stride, d_stride;
+    void *scratch; /* of back_bytes, aligned to DN_ALIGN */
+};
+
 struct attend_kernels {
     enum dn_isa isa;
     struct attend_sizes (*sizes)(int tokens, int width, int bf16);
@@ -32,10 +41,15 @@ struct attend_kernels {
     void (*rows)(const struct attend_head *h, int first, int rows, void *y, ptrdiff_t y_stride);
     /* y [rows, tokens] f32: the probabilities */
     void (*map)(const struct attend_head *h, int first, int rows, float *y, ptrdiff_t y_stride);
+    void (*back)(const struct attend_back *b);
+    size_t (*back_bytes)(int tokens, int width, int bf16);
 };
 
 /* One for each attend_ISA.c. */
 extern const struct attend_kernels dn_attend_c, dn_attend_avx2, dn_attend_avx512,
     dn_attend_avx512bf16;
+
+/* The best for an instruction set. */
+const struct attend_kernels *dn_attend_choose(enum dn_isa isa);
 
 #endif

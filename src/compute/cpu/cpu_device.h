@@ -3,14 +3,13 @@
  * products are in cpu_gemm.c (ours) and cpu_matmul.c (oneDNN), attention in cpu_attend.c,
  * operations on rows in cpu_rows.c, on single numbers in cpu_points.c, threads in cpu_team.c.
  *
- * Beside oneDNN's products the threads are OpenMP's, and so are those of the training
- * operations. libgomp's threads spin for milliseconds before they sleep. On cores that others
- * use too this is ruinous: two processes of two threads on two cores did 20 small rounds a
- * second, with OMP_WAIT_POLICY=passive 700. Alone on the machine passive halves the speed of
- * small operations, while GOMP_SPINCOUNT=1000 costs nothing there and bears company several
- * times better than the default. libgomp reads its environment while it is loaded, before any
- * code of ours: a program that wants another policy sets it before it starts, or starts itself
- * again.
+ * Beside oneDNN's products the threads are OpenMP's. libgomp's threads spin for milliseconds
+ * before they sleep. On cores that others use too this is ruinous: two processes of two threads
+ * on two cores did 20 small rounds a second, with OMP_WAIT_POLICY=passive 700. Alone on the
+ * machine passive halves the speed of small operations, while GOMP_SPINCOUNT=1000 costs nothing
+ * there and bears company several times better than the default. libgomp reads its environment
+ * while it is loaded, before any code of ours: a program that wants another policy sets it
+ * before it starts, or starts itself again.
  */
 #ifndef COMPUTE_CPU_DEVICE_H
 #define COMPUTE_CPU_DEVICE_H

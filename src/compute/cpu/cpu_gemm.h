@@ -6,7 +6,7 @@
  *
  * gemm_tile.h has the micro-kernel, gemm_template.h what surrounds it in each instruction set
  * (gemm_c.c, gemm_avx2.c, ...), cpu_gemm_pack.c the packing of weights, cpu_gemm.c the order
- * of the work, and the choice.
+ * of the work, and the choice; cpu_product.c products with plain matrices.
  */
 #ifndef COMPUTE_CPU_CPU_GEMM_H
 #define COMPUTE_CPU_CPU_GEMM_H
@@ -58,6 +58,11 @@ struct gemm_finish {
     void *y;
     ptrdiff_t y_stride;
     int y_bf16;
+    /* Training's ends, of the dtype of y; active or hidden NULL: none. active = gelu(h), where
+     * h is y or, if given, hidden, and then y is the sums times gelu'(hidden). */
+    void *active;
+    const void *hidden;
+    ptrdiff_t active_stride, hidden_stride;
     /* int8: x = (byte - x_zero) * x_scale a row, w = byte * w_scale a column; w_sum are the
      * sums of w's bytes. */
     const float *x_scale, *w_scale;
@@ -70,7 +75,7 @@ struct gemm_finish {
 struct tile_work {
     int k, add;
     const void *a;
-    ptrdiff_t a_stride; /* bytes from row to row */
+    ptrdiff_t a_stride, a_step; /* bytes from row to row, and from dword to dword */
     const void *b;
     float *c;
     ptrdiff_t ldc;
@@ -95,6 +100,12 @@ struct gemm_kernels {
     /* Dwords rows [nr], each `depth` (of which a whole vector may be read), to [depth][nr]. */
     void (*turn)(uint32_t *to, const uint32_t *rows, size_t stride, int depth);
     void (*finish)(const struct gemm_finish *f);
+    /* The same for what has active or hidden, without scale and residual. */
+    void (*finish_active)(const struct gemm_finish *f);
+    /* Columns [0, count) of `rows` rows of x, turned: dword i of column c at to[i * step + c],
+     * and zeros up to half a panel; unless NULL, sums [nr / 2] get the sums over rows. */
+    void (*across)(float *to, ptrdiff_t step, enum tile_kind kind, const void *x, int x_bf16,
+                   ptrdiff_t stride, int rows, int count, float *sums);
     /* Ask for `bytes` of each of some rows, in order to write there. */
     void (*expect)(const void *at, ptrdiff_t stride, int rows, ptrdiff_t bytes);
 };

@@ -1,10 +1,9 @@
-/* Weights in the order in which the micro-kernel reads them. */
+/* Weights, and plain matrices, in the order in which the micro-kernel reads them. */
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/half.h"
-#include "compute/cpu/cpu_gemm.h"
-#include "compute/cpu/cpu_team.h"
+#include "compute/cpu/cpu_gemm_plan.h"
 
 const int dn_gemm_per_dword[TILE_KINDS] = {1, 2, 4};
 
@@ -170,4 +169,72 @@ void dn_gemm_weight_free(struct weight *base)
     dn_free_aligned(w->values, w->value_bytes);
     free(w->per_output);
     free(w);
+}
+
+/* ---- plain matrices ---- */
+
+/* Dwords [k0, k0 + depth) of panel `panel` of b [n, k]. */
+static void pack_step(const struct gemm_plan *p, int panel, int k0, int depth, uint32_t *room)
+{
+    int nr = p->kernels->nr, per = dn_gemm_per_dword[p->kind];
+    int at = k0 * per, count = depth * per;
+    size_t to = (size_t)panel * (size_t)p->depth + (size_t)k0;
+
+    if (count > p->b.cols - at)
+        count = p->b.cols - at;
+    for (int c = 0; c < nr; c++) {
+        uint32_t *row = room + (size_t)c * TILE_STRIDE;
+        int output = panel * nr + c;
+        if (output >= p->n) {
+            memset(row, 0, (size_t)depth * 4);
+            continue;
+        }
+        row[depth - 1] = 0;
+        p->kernels->convert(row, p->kind, dn_cpu_at(p->b, output, at), p->b.dtype == DINO_BF16,
+                            count);
+    }
+    p->kernels->turn((uint32_t *)(void *)p->packed_b + to * (size_t)nr, room, TILE_STRIDE,
+                     depth);
+}
+
+static void pack_outputs(void *argument, int thread)
+{
+    struct gemm_plan *p = argument;
+    void *room = p->scratch + (size_t)thread * p->bytes;
+
+    for (int panel; (panel = dn_tasks_take(&p->tasks, thread)) >= 0;)
+        for (int k = 0; k < p->depth; k += TILE_K)
+            pack_step(p, panel, k, p->depth - k < TILE_K ? p->depth - k : TILE_K, room);
+}
+
+enum { PACK_K = 64 }; /* dwords of a task */
+
+/* PACK_K dwords of all panels of b [k, n]: its rows are read as they lie. */
+static void pack_inputs(void *argument, int thread)
+{
+    struct gemm_plan *p = argument;
+    int nr = p->kernels->nr, half = nr / 2, per = dn_gemm_per_dword[p->kind];
+
+    for (int t; (t = dn_tasks_take(&p->tasks, thread)) >= 0;) {
+        int first = t * PACK_K * per, left = p->b.rows - first;
+        int rows = left < PACK_K * per ? left : PACK_K * per;
+        float *to = (float *)(void *)p->packed_b + (size_t)t * PACK_K * (size_t)nr;
+        for (int c = 0; c < p->panels * nr; c += half) {
+            float *at = to + (size_t)(c / nr) * (size_t)p->depth * (size_t)nr + c % nr;
+            int count = p->n - c < half ? p->n - c : half;
+            p->kernels->across(at, nr, p->kind, dn_cpu_at(p->b, first, c),
+                               p->b.dtype == DINO_BF16, p->b.stride, rows,
+                               count > 0 ? count : 0, NULL);
+        }
+    }
+}
+
+void dn_gemm_pack_plain(struct queue *q, struct gemm_plan *p)
+{
+    int tasks = p->b_across ? dn_blocks_of(p->depth, PACK_K) : p->panels;
+    size_t numbers = (size_t)p->depth * (size_t)p->n;
+
+    dn_tasks_init(&p->tasks, tasks, p->threads);
+    dn_team_run(dn_cpu_queue(q)->team, dn_cpu_threads(q, numbers),
+                p->b_across ? pack_inputs : pack_outputs, p);
 }

@@ -119,37 +119,43 @@ void dn_cpu_gelu(struct queue *q, const struct op_gelu *op)
     dn_cpu_rows(q, op->y.rows, 4 * (size_t)op->x.cols, gelu_rows, &job);
 }
 
+enum { RUN = 1 << 14 }; /* numbers of a row that are one task: a matrix may have one row */
+
 struct copy_job {
     const struct kernels *k;
     const struct op_copy *op;
+    int runs; /* of a row */
 };
 
-static void copy_row(const struct kernels *k, const struct op_copy *op, int row)
+static void copy_run(const struct copy_job *job, int row, int first)
 {
+    const struct op_copy *op = job->op;
+    int left = op->y.cols - first, count = left < RUN ? left : RUN;
     float values[PIECE];
 
     if (op->x.dtype == op->y.dtype) {
-        memcpy(dn_cpu_at(op->y, row, 0), dn_cpu_at(op->x, row, 0),
-               (size_t)op->y.cols * dino_dtype_size(op->y.dtype));
+        memcpy(dn_cpu_at(op->y, row, first), dn_cpu_at(op->x, row, first),
+               (size_t)count * dino_dtype_size(op->y.dtype));
         return;
     }
-    for (int c = 0; c < op->y.cols; c += PIECE) {
-        size_t n = piece_at(c, op->y.cols);
-        dn_cpu_store(k, op->y, row, c, dn_cpu_load(k, values, op->x, row, c, n), n);
+    for (int c = first; c < first + count; c += PIECE) {
+        size_t n = piece_at(c, first + count);
+        dn_cpu_store(job->k, op->y, row, c, dn_cpu_load(job->k, values, op->x, row, c, n), n);
     }
 }
 
-static void copy_rows(void *argument, int first, int last)
+static void copy_runs(void *argument, int first, int last)
 {
     const struct copy_job *job = argument;
 
-    for (int r = first; r < last; r++)
-        copy_row(job->k, job->op, r);
+    for (int i = first; i < last; i++)
+        copy_run(job, i / job->runs, i % job->runs * RUN);
 }
 
 void dn_cpu_copy(struct queue *q, const struct op_copy *op)
 {
-    struct copy_job job = {dn_cpu_kernels(q), op};
+    struct copy_job job = {dn_cpu_kernels(q), op, op->x.cols / RUN + (op->x.cols % RUN != 0)};
+    size_t size = (size_t)(op->x.cols < RUN ? op->x.cols : RUN);
 
-    dn_cpu_rows(q, op->y.rows, (size_t)op->x.cols, copy_rows, &job);
+    dn_cpu_rows(q, op->y.rows * job.runs, size, copy_runs, &job);
 }

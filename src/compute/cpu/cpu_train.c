@@ -1,282 +1,365 @@
-/* Products with plain matrices, and the backward of what works on rows. */
+/* What works on rows: sums over them, normalisations, branches, unit length, and backward. */
 #include "compute/cpu/cpu_train.h"
 
-#include <dnnl.h>
 #include <math.h>
-#include <omp.h>
 #include <string.h>
 
-static size_t numbers(struct mat m)
+enum { PIECE = 512 }; /* numbers of a row that are converted at a time */
+
+static size_t piece_at(int c, int cols)
 {
-    return (size_t)m.rows * (size_t)m.cols;
-}
-
-/* ---- products ---- */
-
-bool dn_cpu_product(const struct product_shape *s, const float *a, const float *b, float keep,
-                    float *c)
-{
-    return dnnl_sgemm(s->transpose_a ? 'T' : 'N', s->transpose_b ? 'T' : 'N', s->m, s->n, s->k,
-                      1, a, s->a_stride, b, s->b_stride, keep, c, s->c_stride) == dnnl_success;
-}
-
-/* y = bias, or zeros, as the start of a sum */
-static void fill_rows(struct queue *q, struct mat y, struct mat bias)
-{
-    int threads = dn_cpu_threads(q, numbers(y));
-    size_t bytes = (size_t)y.cols * sizeof(float);
-
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (int r = 0; r < y.rows; r++) {
-        if (bias.data)
-            memcpy(dn_train_row(y, r), bias.data, bytes);
-        else
-            memset(dn_train_row(y, r), 0, bytes);
-    }
-}
-
-void dn_cpu_matmul(struct queue *q, const struct op_matmul *op)
-{
-    struct product_shape shape = {
-        .m = op->y.rows,
-        .n = op->y.cols,
-        .k = op->transpose_a ? op->a.rows : op->a.cols,
-        .transpose_a = op->transpose_a,
-        .transpose_b = op->transpose_b,
-        .a_stride = op->a.stride,
-        .b_stride = op->b.stride,
-        .c_stride = op->y.stride,
-    };
-    bool start = op->bias.data || (shape.k == 0 && !op->accumulate);
-
-    if (start)
-        fill_rows(q, op->y, op->bias);
-    if (shape.k == 0)
-        return;
-    int before = omp_get_max_threads(); /* of the calling thread; governs oneDNN too */
-    omp_set_num_threads(q->threads);
-    if (!dn_cpu_product(&shape, op->a.data, op->b.data, start || op->accumulate, op->y.data))
-        dn_queue_fail(q, DINO_EDEVICE, "oneDNN failed to multiply %d x %d by %d x %d", shape.m,
-                      shape.k, shape.k, shape.n);
-    omp_set_num_threads(before);
+    return (size_t)(cols - c < PIECE ? cols - c : PIECE);
 }
 
 /* ---- sums over rows ---- */
 
-enum { CHUNK = 64, ROWS = 64 }; /* columns of a task; rows that are summed in f32 */
+/*
+ * Sums over the rows of a matrix: a piece of ROWS rows is one thread's, who leaves its sums in
+ * f32; pieces join in order, in f64. `sets` vectors of cols numbers are summed at once.
+ */
+enum { ROWS = 64, CHUNK = 64 };
 
-/* Where the sums of one chunk of columns are taken. */
-struct chunk {
-    double sum[CHUNK], product[CHUNK];
+struct row_sums {
+    int rows, cols, sets, pieces;
+    float *parts; /* [pieces][sets][cols] */
+    /* Rows [first, last) of the operation; sums [sets][cols], blank. */
+    void (*rows_of)(void *argument, int first, int last, float *sums);
+    void *argument;
+    float *y[2]; /* [sets] of [cols], or NULL */
+    double alpha;
+    bool accumulate;
 };
 
-/* What is summed: x, and x times (times - mean) * scale, row by row. */
-struct column_sums {
-    struct mat x, times;
-    const int *times_rows; /* NULL: as x */
-    const float *moments;  /* [rows, 2] mean and scale of `times`, or NULL: 0 and 1 */
-};
-
-static void chunk_sums(const struct train_kernels *k, const struct column_sums *s, int first,
-                       int width, struct chunk *out)
+static void sum_pieces(void *argument, int from, int to)
 {
-    memset(out, 0, sizeof *out);
-    for (int top = 0; top < s->x.rows; top += ROWS) {
-        float sum[CHUNK] = {0}, product[CHUNK] = {0};
-        int bottom = top + ROWS < s->x.rows ? top + ROWS : s->x.rows;
-        for (int r = top; r < bottom; r++) {
-            const float *x = dn_train_row(s->x, r) + first;
-            int row = s->times_rows ? s->times_rows[r] : r;
-            const float *times = s->times.data ? dn_train_row(s->times, row) + first : NULL;
-            float mean = s->moments ? s->moments[2 * r] : 0;
-            float scale = s->moments ? s->moments[2 * r + 1] : 1;
-            k->add_columns(sum, product, x, times, mean, scale, (size_t)width);
-        }
+    const struct row_sums *s = argument;
+    size_t each = (size_t)s->sets * (size_t)s->cols;
+
+    for (int i = from; i < to; i++) {
+        int first = i * ROWS, last = s->rows - first < ROWS ? s->rows : first + ROWS;
+        float *sums = s->parts + (size_t)i * each;
+        memset(sums, 0, each * sizeof *sums);
+        s->rows_of(s->argument, first, last, sums);
+    }
+}
+
+static void join_columns(void *argument, int from, int to)
+{
+    const struct row_sums *s = argument;
+    size_t each = (size_t)s->sets * (size_t)s->cols;
+
+    for (int first = from * CHUNK; first < to * CHUNK; first += CHUNK) {
+        double sums[CHUNK] = {0};
+        int width = (int)each - first < CHUNK ? (int)each - first : CHUNK;
+        for (int i = 0; i < s->pieces; i++)
+            for (int c = 0; c < width; c++)
+                sums[c] += (double)s->parts[(size_t)i * each + (size_t)(first + c)];
         for (int c = 0; c < width; c++) {
-            out->sum[c] += (double)sum[c];
-            out->product[c] += (double)product[c];
+            float *y = s->y[(first + c) / s->cols];
+            int at = (first + c) % s->cols;
+            if (y)
+                y[at] = (float)(s->alpha * sums[c] + (s->accumulate ? (double)y[at] : 0));
         }
     }
 }
 
-/* sums and products [1, cols] = (or +=) alpha * what chunk_sums says; either may be missing */
-static void column_sums(struct queue *q, const struct column_sums *s, struct mat sums,
-                        struct mat products, double alpha, bool accumulate)
+static void sum_rows(struct queue *q, struct row_sums *s)
 {
-    const struct train_kernels *k = dn_cpu_train_kernels(q);
-    int cols = s->x.cols, threads = dn_cpu_threads(q, numbers(s->x));
+    struct team *team = dn_cpu_queue(q)->team;
+    size_t each = (size_t)s->sets * (size_t)s->cols;
+    int threads = dn_cpu_threads(q, (size_t)s->rows * (size_t)s->cols);
+    int chunks = (int)((each + CHUNK - 1) / CHUNK);
 
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (int first = 0; first < cols; first += CHUNK) {
-        struct chunk chunk;
-        int width = cols - first < CHUNK ? cols - first : CHUNK;
-        chunk_sums(k, s, first, width, &chunk);
-        for (int c = 0; c < width; c++) {
-            float *sum = (float *)sums.data + first + c;
-            float *product = (float *)products.data + first + c;
-            if (sums.data)
-                *sum = (float)(alpha * chunk.sum[c] + (accumulate ? (double)*sum : 0));
-            if (products.data)
-                *product =
-                    (float)(alpha * chunk.product[c] + (accumulate ? (double)*product : 0));
-        }
+    s->pieces = s->rows / ROWS + (s->rows % ROWS != 0);
+    s->parts = dn_cpu_scratch(q, ((size_t)s->pieces * each + 1) * sizeof *s->parts);
+    if (!s->parts)
+        return;
+    dn_team_ranges(team, threads, s->pieces, 1, sum_pieces, s);
+    dn_team_ranges(team, dn_cpu_threads(q, (size_t)s->pieces * each), chunks, 1, join_columns,
+                   s);
+}
+
+struct sum_columns_job {
+    const struct train_kernels *k;
+    const struct op_sum_columns *op;
+};
+
+static void sum_columns_rows(void *argument, int first, int last, float *sums)
+{
+    const struct sum_columns_job *job = argument;
+    const struct op_sum_columns *op = job->op;
+    size_t cols = (size_t)op->x.cols;
+
+    for (int r = first; r < last; r++) {
+        const float *x = dn_train_row(op->x, r);
+        if (op->times.data)
+            job->k->add_product(sums, 1, x, dn_train_row(op->times, r), cols);
+        else
+            job->k->mix(sums, 1, x, 1, cols);
     }
 }
 
 void dn_cpu_sum_columns(struct queue *q, const struct op_sum_columns *op)
 {
-    struct column_sums s = {.x = op->x, .times = op->times};
-    struct mat none = {0};
+    struct sum_columns_job job = {dn_cpu_train_kernels(q), op};
+    struct row_sums s = {.rows = op->x.rows,
+                         .cols = op->x.cols,
+                         .sets = 1,
+                         .rows_of = sum_columns_rows,
+                         .argument = &job,
+                         .y = {op->y.data},
+                         .alpha = op->alpha,
+                         .accumulate = op->accumulate};
 
-    column_sums(q, &s, op->times.data ? none : op->y, op->times.data ? op->y : none, op->alpha,
-                op->accumulate);
+    sum_rows(q, &s);
+}
+
+struct add_rows_job {
+    const struct train_kernels *k;
+    const struct op_add_rows *op;
+};
+
+/* Rows may be named twice: a task has columns of its own. */
+static void add_rows_chunks(void *argument, int from, int to)
+{
+    const struct add_rows_job *job = argument;
+    const struct op_add_rows *op = job->op;
+    int left = op->y.cols - from * CHUNK, all = (to - from) * CHUNK;
+    size_t width = (size_t)(left < all ? left : all);
+
+    for (int i = 0; i < op->count; i++)
+        job->k->mix(dn_train_row(op->y, op->to ? op->to[i] : i) + from * CHUNK,
+                    (float)op->alpha,
+                    dn_train_row(op->x, op->from ? op->from[i] : i) + from * CHUNK, 1, width);
 }
 
 void dn_cpu_add_rows(struct queue *q, const struct op_add_rows *op)
 {
-    const struct train_kernels *k = dn_cpu_train_kernels(q);
-    int cols = op->y.cols;
+    struct add_rows_job job = {dn_cpu_train_kernels(q), op};
+    int cols = op->y.cols, chunks = (cols + CHUNK - 1) / CHUNK;
     int threads = dn_cpu_threads(q, (size_t)op->count * (size_t)cols);
 
-    /* rows may be named twice: a thread has columns of its own */
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (int first = 0; first < cols; first += CHUNK) {
-        size_t width = (size_t)(cols - first < CHUNK ? cols - first : CHUNK);
-        for (int i = 0; i < op->count; i++)
-            k->mix(dn_train_row(op->y, op->to ? op->to[i] : i) + first, (float)op->alpha,
-                   dn_train_row(op->x, op->from ? op->from[i] : i) + first, 1, width);
-    }
+    dn_team_ranges(dn_cpu_queue(q)->team, threads, chunks, 1, add_rows_chunks, &job);
 }
 
 /* ---- layernorm ---- */
 
-void dn_cpu_norm(struct queue *q, const struct op_norm *op)
+struct norm_job {
+    const struct kernels *k;
+    const struct op_norm *op;
+};
+
+static void norm_rows(void *argument, int first, int last)
 {
-    dn_cpu_layernorm(q, &(struct op_layernorm){.y = op->y,
-                                               .x = op->x,
-                                               .weight = op->weight.data,
-                                               .bias = op->bias.data,
-                                               .eps = (float)op->eps});
+    const struct norm_job *job = argument;
+    const struct op_norm *op = job->op;
+    const float *weight = op->weight.data, *bias = op->bias.data;
+    float results[PIECE], mean, variance;
+
+    for (int r = first; r < last; r++) {
+        const float *x = dn_train_row(op->x, op->rows ? op->rows[r] : r);
+        job->k->moments(x, (size_t)op->x.cols, &mean, &variance);
+        float scale = 1 / sqrtf(variance + (float)op->eps);
+        for (int c = 0; c < op->y.cols; c += PIECE) {
+            size_t n = piece_at(c, op->y.cols);
+            float *result = dn_cpu_room(results, op->y, r, c);
+            job->k->normalise(result, x + c, mean, scale, weight + c, bias + c, n);
+            dn_cpu_store(job->k, op->y, r, c, result, n);
+        }
+    }
 }
 
-/* With n = (x - mean) scale and g = d_y weight: d_x = (g - mean(g) - n mean(g n)) scale. */
-static void norm_back_row(const struct op_layernorm_back *op, int row, float mean, float scale)
+void dn_cpu_norm(struct queue *q, const struct op_norm *op)
 {
-    const float *x = dn_train_row(op->x, row), *d_y = dn_train_row(op->d_y, row);
-    const float *weight = op->weight.data;
-    float *d_x = dn_train_row(op->d_x, row), g_sum = 0, gn_sum = 0;
-    int n = op->x.cols;
+    struct norm_job job = {dn_cpu_kernels(q), op};
 
-#pragma omp simd reduction(+ : g_sum, gn_sum)
-    for (int c = 0; c < n; c++) {
-        float g = d_y[c] * weight[c];
-        g_sum += g;
-        gn_sum += g * ((x[c] - mean) * scale);
+    dn_cpu_rows(q, op->y.rows, (size_t)op->x.cols, norm_rows, &job);
+}
+
+struct norm_back_job {
+    const struct kernels *k;
+    const struct train_kernels *train;
+    const struct op_layernorm_back *op;
+};
+
+/* With n = (x - mean) scale and g = d_y weight: d_x = (g - mean(g) - n mean(g n)) scale. */
+static void norm_back_row(const struct norm_back_job *job, int r, float *d_weight,
+                          float *d_bias)
+{
+    const struct op_layernorm_back *op = job->op;
+    int row = op->rows ? op->rows[r] : r, cols = op->x.cols;
+    const float *x = dn_train_row(op->x, row), *weight = op->weight.data;
+    float *d_x = dn_train_row(op->d_x, row), buffer[PIECE], variance;
+    struct norm_row n = {.keep = op->accumulate};
+
+    job->k->moments(x, (size_t)cols, &n.mean, &variance);
+    n.scale = 1 / sqrtf(variance + (float)op->eps);
+    for (int c = 0; c < cols; c += PIECE) {
+        size_t count = piece_at(c, cols);
+        const float *d_y = dn_cpu_load(job->k, buffer, op->d_y, r, c, count);
+        job->train->norm_back_sums(&n, d_y, x + c, weight + c, d_weight + c, d_bias + c, count);
     }
-    float g_mean = g_sum / (float)n, gn_mean = gn_sum / (float)n;
-    float keep = op->accumulate ? 1 : 0;
-#pragma omp simd
-    for (int c = 0; c < n; c++) {
-        float g = d_y[c] * weight[c], normal = (x[c] - mean) * scale;
-        float d = (g - g_mean - normal * gn_mean) * scale;
-        d_x[c] = keep != 0 ? d_x[c] + d : d;
+    n.g_sum /= (float)cols;
+    n.gn_sum /= (float)cols;
+    for (int c = 0; c < cols; c += PIECE) {
+        size_t count = piece_at(c, cols);
+        const float *d_y = cols <= PIECE && op->d_y.dtype != DINO_F32
+                               ? buffer
+                               : dn_cpu_load(job->k, buffer, op->d_y, r, c, count);
+        job->train->norm_back(&n, d_x + c, d_y, x + c, weight + c, count);
     }
+}
+
+static void norm_back_rows(void *argument, int first, int last, float *sums)
+{
+    const struct norm_back_job *job = argument;
+
+    for (int r = first; r < last; r++)
+        norm_back_row(job, r, sums, sums + job->op->x.cols);
 }
 
 void dn_cpu_layernorm_back(struct queue *q, const struct op_layernorm_back *op)
 {
-    const struct kernels *k = dn_cpu_kernels(q);
-    int rows = op->x.rows, threads = dn_cpu_threads(q, numbers(op->x));
-    float *moments = dn_cpu_scratch(q, 2 * (size_t)rows * sizeof *moments);
+    struct norm_back_job job = {dn_cpu_kernels(q), dn_cpu_train_kernels(q), op};
+    struct row_sums s = {.rows = op->d_y.rows,
+                         .cols = op->x.cols,
+                         .sets = 2,
+                         .rows_of = norm_back_rows,
+                         .argument = &job,
+                         .y = {op->d_weight.data, op->d_bias.data},
+                         .alpha = 1,
+                         .accumulate = true};
 
-    if (!moments)
-        return;
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (int r = 0; r < rows; r++) {
-        float variance;
-        k->moments(dn_train_row(op->x, r), (size_t)op->x.cols, &moments[2 * r], &variance);
-        moments[2 * r + 1] = 1 / sqrtf(variance + (float)op->eps);
-    }
-    if (op->d_weight.data) {
-        struct column_sums s = {.x = op->d_y, .times = op->x, .moments = moments};
-        column_sums(q, &s, op->d_bias, op->d_weight, 1, true);
-    }
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (int r = 0; r < rows; r++)
-        norm_back_row(op, r, moments[2 * r], moments[2 * r + 1]);
+    sum_rows(q, &s);
 }
 
 /* ---- nonlinearities ---- */
 
-void dn_cpu_gelu_back(struct queue *q, const struct op_gelu_back *op)
-{
-    const struct train_kernels *k = dn_cpu_train_kernels(q);
-    int threads = dn_cpu_threads(q, 4 * numbers(op->x));
+struct swiglu_back_job {
+    const struct kernels *k;
+    const struct train_kernels *train;
+    const struct op_swiglu_back *op;
+};
 
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (int r = 0; r < op->x.rows; r++)
-        k->gelu_back(dn_train_row(op->d_x, r), dn_train_row(op->d_y, r), dn_train_row(op->x, r),
-                     (size_t)op->x.cols);
+static void swiglu_back_rows(void *argument, int first, int last)
+{
+    const struct swiglu_back_job *job = argument;
+    const struct op_swiglu_back *op = job->op;
+    int hidden = op->d_y.cols;
+    float gates[PIECE], values[PIECE], d_ys[PIECE], d_gates[PIECE], d_values[PIECE];
+
+    for (int r = first; r < last; r++)
+        for (int c = 0; c < hidden; c += PIECE) {
+            size_t n = piece_at(c, hidden);
+            const float *gate = dn_cpu_load(job->k, gates, op->x, r, c, n);
+            const float *value = dn_cpu_load(job->k, values, op->x, r, hidden + c, n);
+            const float *d_y = dn_cpu_load(job->k, d_ys, op->d_y, r, c, n);
+            float *d_gate = dn_cpu_room(d_gates, op->d_x, r, c);
+            float *d_value = dn_cpu_room(d_values, op->d_x, r, hidden + c);
+            job->train->swiglu_back(d_gate, d_value, d_y, gate, value, n);
+            dn_cpu_store(job->k, op->d_x, r, c, d_gate, n);
+            dn_cpu_store(job->k, op->d_x, r, hidden + c, d_value, n);
+        }
 }
 
 void dn_cpu_swiglu_back(struct queue *q, const struct op_swiglu_back *op)
 {
-    const struct train_kernels *k = dn_cpu_train_kernels(q);
-    int threads = dn_cpu_threads(q, 4 * numbers(op->x)), hidden = op->d_y.cols;
+    struct swiglu_back_job job = {dn_cpu_kernels(q), dn_cpu_train_kernels(q), op};
 
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (int r = 0; r < op->x.rows; r++) {
-        const float *x = dn_train_row(op->x, r);
-        float *d_x = dn_train_row(op->d_x, r);
-        k->swiglu_back(d_x, d_x + hidden, dn_train_row(op->d_y, r), x, x + hidden,
-                       (size_t)hidden);
-    }
+    dn_cpu_rows(q, op->x.rows, 4 * (size_t)op->x.cols, swiglu_back_rows, &job);
 }
 
 /* ---- branches ---- */
 
+struct residual_job {
+    const struct kernels *k;
+    const struct train_kernels *train;
+    const struct op_residual *op;
+};
+
+static void residual_copy(void *argument, int first, int last)
+{
+    const struct residual_job *job = argument;
+    const struct op_residual *op = job->op;
+
+    for (int r = first; r < last; r++)
+        memcpy(dn_train_row(op->y, r), dn_train_row(op->x, r),
+               (size_t)op->x.cols * sizeof(float));
+}
+
+static void residual_rows(void *argument, int first, int last)
+{
+    const struct residual_job *job = argument;
+    const struct op_residual *op = job->op;
+    float buffer[PIECE];
+
+    if (!op->rows && op->y.data != op->x.data)
+        residual_copy(argument, first, last);
+    for (int i = first; i < last; i++)
+        for (int c = 0; c < op->y.cols; c += PIECE) {
+            size_t n = piece_at(c, op->y.cols);
+            float *y = dn_train_row(op->y, op->rows ? op->rows[i] : i) + c;
+            const float *branch = dn_cpu_load(job->k, buffer, op->branch, i, c, n);
+            if (op->gamma.data)
+                job->train->add_product(y, (float)op->alpha, branch,
+                                        (const float *)op->gamma.data + c, n);
+            else
+                job->train->mix(y, (float)op->alpha, branch, 1, n);
+        }
+}
+
 void dn_cpu_residual(struct queue *q, const struct op_residual *op)
 {
-    const struct train_kernels *k = dn_cpu_train_kernels(q);
-    int threads = dn_cpu_threads(q, numbers(op->x));
+    struct residual_job job = {dn_cpu_kernels(q), dn_cpu_train_kernels(q), op};
     size_t cols = (size_t)op->x.cols;
 
-    if (op->y.data != op->x.data) {
-#pragma omp parallel for num_threads(threads) schedule(static)
-        for (int r = 0; r < op->x.rows; r++)
-            memcpy(dn_train_row(op->y, r), dn_train_row(op->x, r), cols * sizeof(float));
-    }
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (int i = 0; i < op->branch.rows; i++) {
-        float *y = dn_train_row(op->y, op->rows ? op->rows[i] : i);
-        const float *branch = dn_train_row(op->branch, i);
-        if (op->gamma.data)
-            k->add_product(y, (float)op->alpha, branch, op->gamma.data, cols);
-        else
-            k->mix(y, (float)op->alpha, branch, 1, cols);
-    }
+    if (op->rows && op->y.data != op->x.data)
+        dn_cpu_rows(q, op->x.rows, cols, residual_copy, &job);
+    dn_cpu_rows(q, op->branch.rows, cols, residual_rows, &job);
+}
+
+struct residual_back_job {
+    const struct kernels *k;
+    const struct train_kernels *train;
+    const struct op_residual_back *op;
+};
+
+static void residual_back_rows(void *argument, int first, int last, float *d_gamma)
+{
+    const struct residual_back_job *job = argument;
+    const struct op_residual_back *op = job->op;
+    float branches[PIECE], results[PIECE], alpha = (float)op->alpha;
+
+    for (int i = first; i < last; i++)
+        for (int c = 0; c < op->branch.cols; c += PIECE) {
+            size_t n = piece_at(c, op->branch.cols);
+            const float *d_y = dn_train_row(op->d_y, op->rows ? op->rows[i] : i) + c;
+            const float *branch = dn_cpu_load(job->k, branches, op->branch, i, c, n);
+            float *d_branch = dn_cpu_room(results, op->d_branch, i, c);
+            if (op->d_gamma.data)
+                job->train->add_product(d_gamma + c, alpha, branch, d_y, n);
+            if (op->gamma.data)
+                job->train->product(d_branch, alpha, d_y, (const float *)op->gamma.data + c, n);
+            else
+                for (size_t j = 0; j < n; j++)
+                    d_branch[j] = alpha * d_y[j];
+            dn_cpu_store(job->k, op->d_branch, i, c, d_branch, n);
+        }
 }
 
 void dn_cpu_residual_back(struct queue *q, const struct op_residual_back *op)
 {
-    const struct train_kernels *k = dn_cpu_train_kernels(q);
-    int threads = dn_cpu_threads(q, numbers(op->branch));
-    size_t cols = (size_t)op->branch.cols;
+    struct residual_back_job job = {dn_cpu_kernels(q), dn_cpu_train_kernels(q), op};
+    struct row_sums s = {.rows = op->branch.rows,
+                         .cols = op->branch.cols,
+                         .sets = 1,
+                         .rows_of = residual_back_rows,
+                         .argument = &job,
+                         .y = {op->d_gamma.data},
+                         .alpha = 1,
+                         .accumulate = true};
 
-    if (op->d_gamma.data) {
-        struct column_sums s = {.x = op->branch, .times = op->d_y, .times_rows = op->rows};
-        column_sums(q, &s, (struct mat){0}, op->d_gamma, op->alpha, true);
-    }
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (int i = 0; i < op->branch.rows; i++) {
-        const float *d_y = dn_train_row(op->d_y, op->rows ? op->rows[i] : i);
-        float *d_branch = dn_train_row(op->d_branch, i);
-        if (op->gamma.data)
-            k->product(d_branch, (float)op->alpha, d_y, op->gamma.data, cols);
-        else
-            for (size_t c = 0; c < cols; c++)
-                d_branch[c] = (float)op->alpha * d_y[c];
-    }
+    sum_rows(q, &s);
 }
 
 /* ---- unit length ---- */
@@ -286,37 +369,58 @@ static float gain_of(struct mat gain, int row)
     return gain.data ? *dn_train_row(gain, row) : 1;
 }
 
-void dn_cpu_l2norm(struct queue *q, const struct op_l2norm *op)
-{
-    const struct train_kernels *k = dn_cpu_train_kernels(q);
-    int threads = dn_cpu_threads(q, numbers(op->x));
-    size_t cols = (size_t)op->x.cols;
+struct l2norm_job {
+    const struct kernels *k;
+    const struct train_kernels *train;
+    const struct op_l2norm *op;
+};
 
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (int r = 0; r < op->x.rows; r++) {
+static void l2norm_rows(void *argument, int first, int last)
+{
+    const struct l2norm_job *job = argument;
+    const struct op_l2norm *op = job->op;
+    float buffer[PIECE];
+
+    for (int r = first; r < last; r++) {
         const float *x = dn_train_row(op->x, r);
-        float *y = dn_train_row(op->y, r);
-        float length = fmaxf(sqrtf(k->dot(x, x, cols)), (float)op->eps);
-        float scale = gain_of(op->gain, r) / length;
-        for (size_t c = 0; c < cols; c++)
-            y[c] = x[c] * scale;
+        float length = sqrtf(job->train->dot(x, x, (size_t)op->x.cols));
+        float scale = gain_of(op->gain, r) / fmaxf(length, (float)op->eps);
+        for (int c = 0; c < op->x.cols; c += PIECE) {
+            size_t n = piece_at(c, op->x.cols);
+            float *y = dn_cpu_room(buffer, op->y, r, c);
+            for (size_t i = 0; i < n; i++)
+                y[i] = x[(size_t)c + i] * scale;
+            dn_cpu_store(job->k, op->y, r, c, y, n);
+        }
     }
 }
 
-void dn_cpu_l2norm_back(struct queue *q, const struct op_l2norm_back *op)
+void dn_cpu_l2norm(struct queue *q, const struct op_l2norm *op)
 {
-    const struct train_kernels *k = dn_cpu_train_kernels(q);
-    int threads = dn_cpu_threads(q, numbers(op->x));
-    size_t cols = (size_t)op->x.cols;
+    struct l2norm_job job = {dn_cpu_kernels(q), dn_cpu_train_kernels(q), op};
 
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (int r = 0; r < op->x.rows; r++) {
+    dn_cpu_rows(q, op->x.rows, (size_t)op->x.cols, l2norm_rows, &job);
+}
+
+struct l2norm_back_job {
+    const struct train_kernels *k;
+    const struct op_l2norm_back *op;
+};
+
+static void l2norm_back_rows(void *argument, int first, int last)
+{
+    const struct l2norm_back_job *job = argument;
+    const struct op_l2norm_back *op = job->op;
+    size_t cols = (size_t)op->x.cols;
+    float eps = (float)op->eps;
+
+    for (int r = first; r < last; r++) {
         const float *x = dn_train_row(op->x, r), *d_y = dn_train_row(op->d_y, r);
         float *d_x = dn_train_row(op->d_x, r);
-        float length = sqrtf(k->dot(x, x, cols)), eps = (float)op->eps;
+        float length = sqrtf(job->k->dot(x, x, cols));
         bool constant = length < eps;
         length = fmaxf(length, eps);
-        float along = k->dot(x, d_y, cols) / length;
+        float along = job->k->dot(x, d_y, cols) / length;
         if (op->d_gain.data)
             *dn_train_row(op->d_gain, r) += along;
         along = constant ? 0 : along / length;
@@ -326,4 +430,11 @@ void dn_cpu_l2norm_back(struct queue *q, const struct op_l2norm_back *op)
             d_x[c] = op->accumulate ? d_x[c] + d : d;
         }
     }
+}
+
+void dn_cpu_l2norm_back(struct queue *q, const struct op_l2norm_back *op)
+{
+    struct l2norm_back_job job = {dn_cpu_train_kernels(q), op};
+
+    dn_cpu_rows(q, op->x.rows, (size_t)op->x.cols, l2norm_back_rows, &job);
 }

@@ -4,11 +4,6 @@
 
 #include "compute/cpu/cpu_train.h"
 
-static size_t numbers(struct mat m)
-{
-    return (size_t)m.rows * (size_t)m.cols;
-}
-
 static size_t piece_of(size_t done, size_t all)
 {
     return all - done < TRAIN_PIECE ? all - done : TRAIN_PIECE;
@@ -40,23 +35,42 @@ static void scale_row(float *x, float scale, size_t n)
         x[i] *= scale;
 }
 
-static void softmax(struct queue *q, const struct op_softmax *op)
+/* An operation on rows as a task of dn_cpu_rows. */
+struct job {
+    const struct train_kernels *k;
+    const void *op;
+    double *parts; /* what each task leaves, joined in order */
+};
+
+static void run(struct queue *q, void (*task)(void *argument, int first, int last),
+                const void *op, int rows, size_t numbers)
 {
-    const struct train_kernels *k = dn_cpu_train_kernels(q);
-    int threads = dn_cpu_threads(q, 4 * numbers(op->x));
+    struct job job = {.k = dn_cpu_train_kernels(q), .op = op};
+
+    dn_cpu_rows(q, rows, numbers, task, &job);
+}
+
+static void softmax_rows(void *argument, int first, int last)
+{
+    const struct job *job = argument;
+    const struct op_softmax *op = job->op;
     float scale = (float)(1 / op->temperature);
     size_t n = (size_t)op->x.cols;
 
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (int r = 0; r < op->x.rows; r++) {
+    for (int r = first; r < last; r++) {
         const float *x = dn_train_row(op->x, r), *centre = op->centre.data;
         float *y = dn_train_row(op->y, r);
         for (size_t c = 0; centre && c < n; c++)
             y[c] = x[c] - centre[c];
         x = centre ? y : x;
-        double sum = exponential_row(k, y, x, k->largest(x, n), scale, n);
+        double sum = exponential_row(job->k, y, x, job->k->largest(x, n), scale, n);
         scale_row(y, (float)(1 / sum), n);
     }
+}
+
+static void softmax(struct queue *q, const struct op_softmax *op)
+{
+    run(q, softmax_rows, op, op->x.rows, 4 * (size_t)op->x.cols);
 }
 
 /* What one row's targets and logits have in common. */
@@ -109,55 +123,77 @@ static void cross_entropy_row(const struct train_kernels *k, const struct op_cro
                j == 0 ? share : 1, n);
 }
 
+static void cross_entropy_rows(void *argument, int first, int last)
+{
+    const struct job *job = argument;
+
+    for (int r = first; r < last; r++)
+        cross_entropy_row(job->k, job->op, r);
+}
+
 static void cross_entropy(struct queue *q, const struct op_cross_entropy *op)
 {
-    const struct train_kernels *k = dn_cpu_train_kernels(q);
-    int threads = dn_cpu_threads(q, 8 * numbers(op->x));
+    run(q, cross_entropy_rows, op, op->x.rows, 8 * (size_t)op->x.cols);
+}
 
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (int r = 0; r < op->x.rows; r++)
-        cross_entropy_row(k, op, r);
+static void largest_rows(void *argument, int first, int last)
+{
+    const struct job *job = argument;
+    const struct op_largest *op = job->op;
+
+    for (int r = first; r < last; r++)
+        job->parts[r] = (double)job->k->largest(dn_train_row(op->x, r), (size_t)op->x.cols);
 }
 
 static void largest(struct queue *q, const struct op_largest *op)
 {
-    const struct train_kernels *k = dn_cpu_train_kernels(q);
-    int threads = dn_cpu_threads(q, numbers(op->x));
-    float top = -INFINITY;
+    struct job job = {.k = dn_cpu_train_kernels(q), .op = op};
+    double top = -INFINITY;
 
-#pragma omp parallel for num_threads(threads) schedule(static) reduction(max : top)
+    job.parts = dn_cpu_scratch(q, (size_t)op->x.rows * sizeof *job.parts);
+    if (!job.parts)
+        return;
+    dn_cpu_rows(q, op->x.rows, (size_t)op->x.cols, largest_rows, &job);
     for (int r = 0; r < op->x.rows; r++)
-        top = fmaxf(top, k->largest(dn_train_row(op->x, r), (size_t)op->x.cols));
-    *(float *)op->y.data = top;
+        top = fmax(top, job.parts[r]);
+    *(float *)op->y.data = (float)top;
+}
+
+static void exponential_rows(void *argument, int first, int last)
+{
+    const struct job *job = argument;
+    const struct op_exponential *op = job->op;
+    float top = *(const float *)op->top.data, scale = (float)(1 / op->temperature);
+
+    for (int r = first; r < last; r++)
+        job->k->exponential(dn_train_row(op->y, r), dn_train_row(op->x, r), top, scale,
+                            (size_t)op->x.cols);
 }
 
 static void exponential(struct queue *q, const struct op_exponential *op)
 {
-    const struct train_kernels *k = dn_cpu_train_kernels(q);
-    int threads = dn_cpu_threads(q, 4 * numbers(op->x));
-    float top = *(const float *)op->top.data, scale = (float)(1 / op->temperature);
+    run(q, exponential_rows, op, op->x.rows, 4 * (size_t)op->x.cols);
+}
 
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (int r = 0; r < op->x.rows; r++)
-        k->exponential(dn_train_row(op->y, r), dn_train_row(op->x, r), top, scale,
-                       (size_t)op->x.cols);
+static void sinkhorn_rows(void *argument, int first, int last)
+{
+    const struct job *job = argument;
+    const struct op_sinkhorn *op = job->op;
+    const float *sums = op->sums.data;
+    size_t n = (size_t)op->q.cols;
+
+    for (int r = first; r < last; r++) {
+        float *row = dn_train_row(op->q, r);
+        for (size_t c = 0; c < n; c++)
+            row[c] = sums[c] != 0 ? row[c] / sums[c] : 0;
+        double total = sum_row(job->k, row, n);
+        scale_row(row, total != 0 ? (float)(1 / total) : 0, n);
+    }
 }
 
 static void sinkhorn(struct queue *q, const struct op_sinkhorn *op)
 {
-    const struct train_kernels *k = dn_cpu_train_kernels(q);
-    int threads = dn_cpu_threads(q, numbers(op->q));
-    const float *sums = op->sums.data;
-    size_t n = (size_t)op->q.cols;
-
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (int r = 0; r < op->q.rows; r++) {
-        float *row = dn_train_row(op->q, r);
-        for (size_t c = 0; c < n; c++)
-            row[c] = sums[c] != 0 ? row[c] / sums[c] : 0;
-        double total = sum_row(k, row, n);
-        scale_row(row, total != 0 ? (float)(1 / total) : 0, n);
-    }
+    run(q, sinkhorn_rows, op, op->q.rows, (size_t)op->q.cols);
 }
 
 /* ---- KoLeo ---- */
@@ -199,14 +235,20 @@ static void repel(const struct op_koleo *op, int row, int near)
     }
 }
 
+static void nearest_rows(void *argument, int first, int last)
+{
+    const struct job *job = argument;
+    const struct op_koleo *op = job->op;
+
+    for (int i = first; i < last; i++)
+        op->nearest[i] = nearest_row(job->k, op->u, i);
+}
+
 static void koleo(struct queue *q, const struct op_koleo *op)
 {
-    const struct train_kernels *k = dn_cpu_train_kernels(q);
-    int rows = op->u.rows, threads = dn_cpu_threads(q, numbers(op->u) * (size_t)rows);
+    int rows = op->u.rows;
 
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (int i = 0; i < rows; i++)
-        op->nearest[i] = nearest_row(k, op->u, i);
+    run(q, nearest_rows, op, rows, (size_t)rows * (size_t)op->u.cols);
     for (int i = 0; i < rows; i++) {
         *dn_train_row(op->losses, i) = 0;
         if (op->nearest[i] != i)
@@ -232,6 +274,12 @@ static int runs(struct mat m)
     return m.cols / RUN + (m.cols % RUN != 0);
 }
 
+/* What a run touches at most. */
+static size_t run_size(struct mat m)
+{
+    return (size_t)(m.cols < RUN ? m.cols : RUN);
+}
+
 static double squares_of(const struct train_kernels *k, const float *x, size_t n)
 {
     double sum = 0;
@@ -241,31 +289,39 @@ static double squares_of(const struct train_kernels *k, const float *x, size_t n
     return sum;
 }
 
-static void sum_squares(struct queue *q, const struct op_sum_squares *op)
+static void squares_runs(void *argument, int from, int to)
 {
-    const struct train_kernels *k = dn_cpu_train_kernels(q);
-    int threads = dn_cpu_threads(q, numbers(op->x)), each = runs(op->x);
-    int tasks = each * op->x.rows;
-    double *parts = dn_cpu_scratch(q, ((size_t)tasks + 1) * sizeof *parts), sum = 0;
+    const struct job *job = argument;
+    const struct op_sum_squares *op = job->op;
+    int each = runs(op->x);
 
-    if (!parts)
-        return;
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (int t = 0; t < tasks; t++) {
+    for (int t = from; t < to; t++) {
         size_t n;
         int first = run_of(op->x, t % each, &n);
-        parts[t] = squares_of(k, dn_train_row(op->x, t / each) + first, n);
+        job->parts[t] = squares_of(job->k, dn_train_row(op->x, t / each) + first, n);
     }
+}
+
+static void sum_squares(struct queue *q, const struct op_sum_squares *op)
+{
+    struct job job = {.k = dn_cpu_train_kernels(q), .op = op};
+    int tasks = runs(op->x) * op->x.rows;
+    double sum = 0;
+
+    job.parts = dn_cpu_scratch(q, ((size_t)tasks + 1) * sizeof *job.parts);
+    if (!job.parts)
+        return;
+    dn_cpu_rows(q, tasks, run_size(op->x), squares_runs, &job);
     for (int t = 0; t < tasks; t++)
-        sum += parts[t];
+        sum += job.parts[t];
     *(double *)op->y.data = sum;
 }
 
-static void adamw(struct queue *q, const struct op_adamw *op)
+static void adamw_runs(void *argument, int from, int to)
 {
-    const struct train_kernels *k = dn_cpu_train_kernels(q);
-    int threads = dn_cpu_threads(q, numbers(op->p)), tasks = runs(op->p);
-    struct adamw_run all = {
+    const struct job *job = argument;
+    const struct op_adamw *op = job->op;
+    struct adamw_run run = {
         .keep = (float)(1 - op->lr * op->decay),
         .lr = (float)(op->lr / (1 - pow(op->beta1, (double)op->step))),
         .grad_scale = (float)op->grad_scale,
@@ -277,45 +333,59 @@ static void adamw(struct queue *q, const struct op_adamw *op)
         .second = (float)(1 / (1 - pow(op->beta2, (double)op->step))),
     };
 
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (int t = 0; t < tasks; t++) {
-        struct adamw_run run = all;
+    for (int t = from; t < to; t++) {
         size_t n;
         int first = run_of(op->p, t, &n);
         run.p = (float *)op->p.data + first;
         run.m = (float *)op->m.data + first;
         run.v = (float *)op->v.data + first;
         run.g = (const float *)op->g.data + first;
-        k->adamw(&run, n);
+        job->k->adamw(&run, n);
+    }
+}
+
+static void adamw(struct queue *q, const struct op_adamw *op)
+{
+    run(q, adamw_runs, op, runs(op->p), RUN);
+}
+
+static void lerp_runs(void *argument, int from, int to)
+{
+    const struct job *job = argument;
+    const struct op_lerp *op = job->op;
+    int each = runs(op->y);
+
+    for (int t = from; t < to; t++) {
+        size_t n;
+        int first = run_of(op->y, t % each, &n), row = t / each;
+        job->k->mix(dn_train_row(op->y, row) + first, (float)op->add,
+                    dn_train_row(op->x, row) + first, (float)op->keep, n);
     }
 }
 
 static void lerp(struct queue *q, const struct op_lerp *op)
 {
-    const struct train_kernels *k = dn_cpu_train_kernels(q);
-    int threads = dn_cpu_threads(q, numbers(op->y)), each = runs(op->y);
-
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (int t = 0; t < each * op->y.rows; t++) {
-        size_t n;
-        int first = run_of(op->y, t % each, &n), row = t / each;
-        k->mix(dn_train_row(op->y, row) + first, (float)op->add,
-               dn_train_row(op->x, row) + first, (float)op->keep, n);
-    }
+    run(q, lerp_runs, op, runs(op->y) * op->y.rows, run_size(op->y));
 }
 
-static void fill(struct queue *q, const struct op_fill *op)
+static void fill_runs(void *argument, int from, int to)
 {
-    int threads = dn_cpu_threads(q, numbers(op->y)), each = runs(op->y);
+    const struct job *job = argument;
+    const struct op_fill *op = job->op;
+    int each = runs(op->y);
 
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (int t = 0; t < each * op->y.rows; t++) {
+    for (int t = from; t < to; t++) {
         size_t n;
         int first = run_of(op->y, t % each, &n);
         float *y = dn_train_row(op->y, t / each) + first;
         for (size_t i = 0; i < n; i++)
             y[i] = (float)op->value;
     }
+}
+
+static void fill(struct queue *q, const struct op_fill *op)
+{
+    run(q, fill_runs, op, runs(op->y) * op->y.rows, run_size(op->y));
 }
 
 const struct train_ops dn_cpu_train_ops = {
@@ -325,7 +395,6 @@ const struct train_ops dn_cpu_train_ops = {
     .norm = dn_cpu_norm,
     .layernorm_back = dn_cpu_layernorm_back,
     .attend_back = dn_cpu_attend_back,
-    .gelu_back = dn_cpu_gelu_back,
     .swiglu_back = dn_cpu_swiglu_back,
     .residual = dn_cpu_residual,
     .residual_back = dn_cpu_residual_back,

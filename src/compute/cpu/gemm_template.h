@@ -170,11 +170,11 @@ VEC_INLINE void gelu_rough(vf v[GROUP])
     gelu_end(v, t, e, n);
 }
 
-/* The sums of vector c of some rows as numbers, bias and all. */
+/* The sums of a vector from column c on (of a bias, n numbers) of some rows as numbers. */
 VEC_INLINE void finish_sums(const struct gemm_finish *f, const int int8, const int rows[GROUP],
-                            int c, vf v[GROUP])
+                            int c, int n, vf v[GROUP])
 {
-    vf bias = f->bias ? vf_load(f->bias + c) : vf_set1(0);
+    vf bias = f->bias ? vf_load_as(f->bias, 0, c, n) : vf_set1(0);
 
     GROUP_LOOP v[i] = vf_load(f->sums + rows[i] * NR + c);
     if (int8) {
@@ -201,7 +201,7 @@ VEC_INLINE void finish_columns(const struct gemm_finish *f, const int int8,
         vf v[GROUP];
         int rows[GROUP]; /* behind the last row, the last again: the same result twice */
         GROUP_LOOP rows[i] = first + i < f->rows ? first + i : f->rows - 1;
-        finish_sums(f, int8, rows, c, v);
+        finish_sums(f, int8, rows, c, full ? VL : n, v);
         if (gelu == EXACT_GELU)
             gelu_exact(v);
         if (gelu == ROUGH_GELU)
@@ -243,8 +243,8 @@ VEC_INLINE void finish_gated(const struct gemm_finish *f, const int int8, const 
         vf gate[GROUP], value[GROUP], e[GROUP];
         int rows[GROUP];
         GROUP_LOOP rows[i] = first + i < f->rows ? first + i : f->rows - 1;
-        finish_sums(f, int8, rows, 0, gate);
-        finish_sums(f, int8, rows, VL, value);
+        finish_sums(f, int8, rows, 0, VL, gate);
+        finish_sums(f, int8, rows, VL, VL, value);
         GROUP_LOOP e[i] = gate[i] * vf_set1(-1.44269504F);
         GROUP_LOOP e[i] = vf_min(vf_set1(126.0F), vf_max(vf_set1(-126.0F), e[i]));
         GROUP_LOOP e[i] = rough ? vf_exp2_rough(e[i]) : vf_exp2(e[i]);
@@ -302,9 +302,149 @@ static void finish(const struct gemm_finish *f)
     }
 }
 
-#define GEMM_KERNELS(isa_)                                                            \
-    {                                                                                 \
-        .isa = (isa_), .mr = MR, .nr = NR, .tile = {tile_f32, tile_bf16, tile_i8},    \
-        .convert = convert, .quantise = quantise, .quantise_weight = quantise_weight, \
-        .turn = turn, .finish = finish, .expect = expect,                             \
+/* ---- what training adds ---- */
+
+/*
+ * From hidden numbers h to gelu(h) and gelu'(h). With t = |h| and Q as above: gelu = max(h, 0)
+ * - t Q, and gelu' = 1/2 + sign(h) (1/2 - d), d = Q - t phi(t), phi the normal density.
+ */
+VEC_INLINE void gelu_and_slope(vf h[GROUP], vf slope[GROUP], const int rough)
+{
+    vf top = vf_set1(rough ? 5.5F : 8.0F), t[GROUP], p[GROUP], q[GROUP];
+
+    GROUP_LOOP t[i] = vf_min(top, vf_abs(h[i]));
+    if (rough) {
+        GROUP_LOOP p[i] = vf_set1(-0.000397098238F); /* as gelu_rough */
+        HORNER(p, t, 0.00656198247F);
+        HORNER(p, t, -0.0506355703F);
+        HORNER(p, t, -0.46098251F);
+        HORNER(p, t, -1.15061476F);
+        HORNER(p, t, -1.0F);
+        GROUP_LOOP q[i] = vf_exp2_rough(p[i]);
+        GROUP_LOOP p[i] = vf_exp2_rough(t[i] * t[i] * vf_set1(-0.72134752F));
+    } else {
+        GROUP_LOOP p[i] = vf_set1(-1.67961442e-8F); /* as gelu_exact */
+        HORNER(p, t, 5.6472535e-7F);
+        HORNER(p, t, -7.96093837e-6F);
+        HORNER(p, t, 5.96764334e-5F);
+        HORNER(p, t, -0.000223856381F);
+        HORNER(p, t, -0.000112858246F);
+        HORNER(p, t, 0.0070824467F);
+        HORNER(p, t, -0.0525315104F);
+        HORNER(p, t, -0.459192028F);
+        HORNER(p, t, -1.15110729F);
+        HORNER(p, t, -1.0F);
+        GROUP_LOOP q[i] = vf_exp2(p[i]);
+        GROUP_LOOP p[i] = vf_exp2(t[i] * t[i] * vf_set1(-0.72134752F));
+    }
+    GROUP_LOOP p[i] = q[i] - t[i] * (p[i] * vf_set1(0.398942280F));
+    GROUP_LOOP slope[i] = vf_set1(0.5F) + vf_turn_sign(vf_set1(0.5F) - p[i], h[i]);
+    GROUP_LOOP h[i] = vf_max(vf_set1(0), h[i]) - t[i] * q[i];
+}
+
+/* Columns [c, c + n) of all rows; bf16 and back (there is hidden) are constants. */
+VEC_INLINE void active_columns(const struct gemm_finish *f, const int bf16, const int back,
+                               int c, int n)
+{
+    vf bias = f->bias ? vf_load_as(f->bias, 0, c, n) : vf_set1(0);
+    ptrdiff_t size = bf16 ? 2 : 4;
+
+    for (int first = 0; first < f->rows; first += GROUP) {
+        vf v[GROUP], h[GROUP], slope[GROUP];
+        int rows[GROUP]; /* behind the last row, the last again: the same result twice */
+        GROUP_LOOP rows[i] = first + i < f->rows ? first + i : f->rows - 1;
+        GROUP_LOOP v[i] = vf_load(f->sums + rows[i] * NR + c) + bias;
+        if (back) {
+            GROUP_LOOP
+            {
+                const char *row = (const char *)f->hidden + rows[i] * f->hidden_stride * size;
+                h[i] = vf_load_as(row, bf16, c, n);
+            }
+        } else {
+            GROUP_LOOP h[i] = bf16 ? vf_round_bf16(v[i]) : v[i];
+        }
+        if (back) {
+            gelu_and_slope(h, slope, bf16);
+            GROUP_LOOP v[i] = v[i] * slope[i];
+        } else if (bf16) {
+            gelu_rough(h);
+        } else {
+            gelu_exact(h);
+        }
+        GROUP_LOOP vf_store_as((char *)f->y + rows[i] * f->y_stride * size, bf16, c, v[i], n);
+        if (f->active)
+            GROUP_LOOP vf_store_as((char *)f->active + rows[i] * f->active_stride * size, bf16,
+                                   c, h[i], n);
+    }
+}
+
+VEC_INLINE void active_tile(const struct gemm_finish *f, const int bf16, const int back)
+{
+    for (int c = 0; c < f->cols; c += VL) {
+        if (f->cols - c >= VL)
+            active_columns(f, bf16, back, c, VL);
+        else
+            active_columns(f, bf16, back, c, f->cols - c);
+    }
+}
+
+static void finish_active(const struct gemm_finish *f)
+{
+    if (f->hidden && f->y_bf16)
+        active_tile(f, 1, 1);
+    else if (f->hidden)
+        active_tile(f, 0, 1);
+    else if (f->y_bf16)
+        active_tile(f, 1, 0);
+    else
+        active_tile(f, 0, 0);
+}
+
+/* kind and x_bf16 are constants. */
+VEC_INLINE void across_rows(float *to, ptrdiff_t step, const enum tile_kind kind, const void *x,
+                            const int x_bf16, ptrdiff_t stride, int rows, int count,
+                            float *sums)
+{
+    int per = kind == TILE_BF16 ? 2 : 1;
+    ptrdiff_t bytes = stride * (x_bf16 ? 2 : 4);
+    vf even = vf_set1(0), odd = vf_set1(0);
+    const char *row = x;
+
+    for (int r = 0; r < rows; r += per, row += per * bytes, to += step) {
+        vf low = vf_load_as(row, x_bf16, 0, count), high = vf_set1(0);
+        if (per == 2 && r + 1 < rows)
+            high = vf_load_as(row + bytes, x_bf16, 0, count);
+        if (per == 2 && !x_bf16) {
+            vf_store(to, vf_pair_bf16(vf_round_bf16(low), vf_round_bf16(high)));
+        } else if (per == 2) {
+            vf_store(to, vf_pair_bf16(low, high));
+        } else {
+            vf_store(to, low);
+        }
+        even = even + low;
+        odd = odd + high;
+    }
+    if (sums)
+        vf_store_n(sums, even + odd, count);
+}
+
+static void across(float *to, ptrdiff_t step, enum tile_kind kind, const void *x, int x_bf16,
+                   ptrdiff_t stride, int rows, int count, float *sums)
+{
+    if (kind == TILE_BF16 && x_bf16)
+        across_rows(to, step, TILE_BF16, x, 1, stride, rows, count, sums);
+    else if (kind == TILE_BF16)
+        across_rows(to, step, TILE_BF16, x, 0, stride, rows, count, sums);
+    else if (x_bf16)
+        across_rows(to, step, TILE_F32, x, 1, stride, rows, count, sums);
+    else
+        across_rows(to, step, TILE_F32, x, 0, stride, rows, count, sums);
+}
+
+#define GEMM_KERNELS(isa_)                                                                \
+    {                                                                                     \
+        .isa = (isa_), .mr = MR, .nr = NR, .tile = {tile_f32, tile_bf16, tile_i8},        \
+        .convert = convert, .quantise = quantise, .quantise_weight = quantise_weight,     \
+        .turn = turn, .finish = finish, .finish_active = finish_active, .across = across, \
+        .expect = expect,                                                                 \
     }

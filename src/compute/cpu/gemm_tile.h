@@ -4,7 +4,8 @@
  * are multiplied into a lane. Included by the kernel files (gemm_template.h for linear layers,
  * attend_template.h for attention).
  *
- * Rows of a are TILE_STRIDE dwords apart, a constant, so that one pointer reaches all of them.
+ * Rows of a are a_stride bytes apart and their dwords a_step, so that a may also be stored
+ * across, [k, rows].
  */
 #ifndef COMPUTE_CPU_GEMM_TILE_H
 #define COMPUTE_CPU_GEMM_TILE_H
@@ -129,7 +130,7 @@ VEC_INLINE void tile_end(const enum tile_kind kind, const struct gemm_finish *f,
 VEC_INLINE void tile(const enum tile_kind kind, const int nv, const int mr,
                      const struct tile_work *w)
 {
-    const ptrdiff_t stride = w->a_stride, pace = w->pace;
+    const ptrdiff_t stride = w->a_stride, step = w->a_step, pace = w->pace;
     const char *a0 = w->a, *a3 = a0 + 3 * stride, *a6 = a3 + 3 * stride;
     const char *a9 = a6 + 3 * stride, *a12 = a9 + 3 * stride;
     const float *b = w->b;
@@ -149,7 +150,7 @@ VEC_INLINE void tile(const enum tile_kind kind, const int nv, const int mr,
     }
         TILE_ROWS(STEP)
 #undef STEP
-        a0 += 4, a3 += 4, a6 += 4, a9 += 4, a12 += 4;
+        a0 += step, a3 += step, a6 += step, a9 += step, a12 += step;
         b += nv * VL;
         soon += pace;
     }

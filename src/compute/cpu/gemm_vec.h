@@ -531,6 +531,36 @@ VEC_INLINE vf vf_abs(vf x)
     return (vf)((vi)x & vi_set1(0x7fffffff));
 }
 
+/* x with its sign turned where y is negative. */
+VEC_INLINE vf vf_turn_sign(vf x, vf y)
+{
+    return (vf)((vi)x ^ ((vi)y & vi_set1(INT32_MIN)));
+}
+
+/* The bf16 nearest to x, as a float. */
+VEC_INLINE vf vf_round_bf16(vf x)
+{
+#if defined(__AVX512F__)
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(vf_to_bf16(x)), 16));
+#else
+    uint16_t narrow[VL];
+    vf_store_bf16(narrow, x);
+    return vf_load_bf16(narrow);
+#endif
+}
+
+/* Dwords of two bf16: low and high, which hold nothing finer. */
+VEC_INLINE vf vf_pair_bf16(vf low, vf high)
+{
+#if defined(__AVX512F__)
+    return (vf)_mm512_or_si512(_mm512_srli_epi32((vi)low, 16), (vi)high);
+#elif defined(__AVX2__)
+    return (vf)_mm256_or_si256(_mm256_srli_epi32((vi)low, 16), (vi)high);
+#else
+    return (vf)(((vi)low >> 16 & 0xffff) | (vi)high);
+#endif
+}
+
 /*
  * 2^x within 1 ulp, 0 far below; NaN stays NaN. A minimax fit (relative error 2e-9) on half
  * an octave either side of the nearest whole number.

@@ -63,19 +63,6 @@ static float sum_run(const float *x, size_t n)
     return sum;
 }
 
-static void add_columns(float *sum, float *product, const float *x, const float *times,
-                        float mean, float scale, size_t n)
-{
-#pragma omp simd
-    for (size_t i = 0; i < n; i++)
-        sum[i] += x[i];
-    if (!times)
-        return;
-#pragma omp simd
-    for (size_t i = 0; i < n; i++)
-        product[i] += x[i] * ((times[i] - mean) * scale);
-}
-
 static void mix(float *y, float a, const float *x, float b, size_t n)
 {
 #pragma omp simd
@@ -97,25 +84,35 @@ static void product(float *y, float a, const float *x, const float *w, size_t n)
         y[i] = a * x[i] * w[i];
 }
 
-/* gelu' = Phi(x) + x phi(x), and Phi(x) = gelu(x) / x */
-static inline vf gelu_slope(vf x)
+static void norm_back_sums(struct norm_row *row, const float *d_y, const float *x,
+                           const float *weight, float *d_weight, float *d_bias, size_t n)
 {
-    vf big_phi = pick((vu)(x == 0.0F), splat(0.5F), gelu_of(x) / x);
-    vf small = MIN(splat(13), magnitude(x)); /* phi(13) is 0 */
-    vf phi = exp_negative(-0.5F * small * small, splat(0)) * 0.398942280F;
+    float g_sum = 0, gn_sum = 0, mean = row->mean, scale = row->scale;
 
-    return FMA(x, phi, big_phi);
+#pragma omp simd reduction(+ : g_sum, gn_sum)
+    for (size_t i = 0; i < n; i++) {
+        float normal = (x[i] - mean) * scale, g = d_y[i] * weight[i];
+        d_weight[i] += d_y[i] * normal;
+        d_bias[i] += d_y[i];
+        g_sum += g;
+        gn_sum += g * normal;
+    }
+    row->g_sum += g_sum;
+    row->gn_sum += gn_sum;
 }
 
-static void gelu_back(float *d_x, const float *d_y, const float *x, size_t n)
+static void norm_back(const struct norm_row *row, float *d_x, const float *d_y, const float *x,
+                      const float *weight, size_t n)
 {
-    size_t i = 0;
+    float g_mean = row->g_sum, gn_mean = row->gn_sum, mean = row->mean, scale = row->scale;
+    float keep = row->keep ? 1 : 0;
 
-    for (; i + LANES <= n; i += LANES)
-        store(d_x + i, load(d_y + i) * gelu_slope(load(x + i)));
-    if (i < n)
-        store_part(d_x + i, load_part(d_y + i, n - i) * gelu_slope(load_part(x + i, n - i)),
-                   n - i);
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) {
+        float g = d_y[i] * weight[i], normal = (x[i] - mean) * scale;
+        float d = (g - g_mean - normal * gn_mean) * scale;
+        d_x[i] = keep != 0 ? d_x[i] + d : d;
+    }
 }
 
 /* 1 / (1 + exp(-v)), with the exponential of -|v| on both sides */
@@ -160,11 +157,11 @@ const struct train_kernels TABLE = {
     .exponential = exponential,
     .dot = dot,
     .sum = sum_run,
-    .add_columns = add_columns,
     .mix = mix,
     .add_product = add_product,
     .product = product,
-    .gelu_back = gelu_back,
+    .norm_back_sums = norm_back_sums,
+    .norm_back = norm_back,
     .swiglu_back = swiglu_back,
     .adamw = adamw,
 };

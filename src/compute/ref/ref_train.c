@@ -18,6 +18,14 @@ double *dn_ref_scratch(struct queue *q, size_t count)
     return dn_calloc(count, sizeof(double), "scratch of the reference device", &q->error);
 }
 
+/* gelu'(x) = Phi(x) + x phi(x), Phi and phi of the normal distribution */
+static double gelu_slope(double x)
+{
+    const double density = 0.39894228040143267794; /* 1 / sqrt(2 pi) */
+
+    return 0.5 * erfc(-x * M_SQRT1_2) + x * density * exp(-0.5 * x * x);
+}
+
 void dn_ref_matmul(struct queue *q, const struct op_matmul *op)
 {
     int inner = op->transpose_a ? op->a.rows : op->a.cols;
@@ -29,8 +37,16 @@ void dn_ref_matmul(struct queue *q, const struct op_matmul *op)
             for (int k = 0; k < inner; k++)
                 sum += (op->transpose_a ? get(op->a, k, r) : get(op->a, r, k)) *
                        (op->transpose_b ? get(op->b, c, k) : get(op->b, k, c));
+            double hidden = op->hidden.data ? get(op->hidden, r, c) : sum;
+            if (op->hidden.data)
+                sum *= gelu_slope(hidden);
             put(op->y, r, c, op->accumulate ? get(op->y, r, c) + sum : sum);
+            if (op->active.data)
+                put(op->active, r, c, gelu(hidden));
         }
+    for (int r = 0; op->a_sums.data && r < op->y.rows; r++)
+        for (int k = 0; k < inner; k++)
+            add(op->a_sums, 0, r, get(op->a, k, r));
 }
 
 void dn_ref_sum_columns(struct queue *q, const struct op_sum_columns *op)
@@ -73,11 +89,12 @@ void dn_ref_norm(struct queue *q, const struct op_norm *op)
     double mean, deviation;
 
     (void)q;
-    for (int r = 0; r < op->x.rows; r++) {
-        moments(op->x, r, op->eps, &mean, &deviation);
+    for (int r = 0; r < op->y.rows; r++) {
+        int row = op->rows ? op->rows[r] : r;
+        moments(op->x, row, op->eps, &mean, &deviation);
         for (int c = 0; c < op->x.cols; c++)
             put(op->y, r, c,
-                (get(op->x, r, c) - mean) / deviation * get(op->weight, 0, c) +
+                (get(op->x, row, c) - mean) / deviation * get(op->weight, 0, c) +
                     get(op->bias, 0, c));
     }
 }
@@ -89,11 +106,12 @@ void dn_ref_layernorm_back(struct queue *q, const struct op_layernorm_back *op)
     double mean, deviation;
 
     (void)q;
-    for (int r = 0; r < op->x.rows; r++) {
+    for (int r = 0; r < op->d_y.rows; r++) {
         double g_sum = 0, gn_sum = 0;
-        moments(op->x, r, op->eps, &mean, &deviation);
+        int row = op->rows ? op->rows[r] : r;
+        moments(op->x, row, op->eps, &mean, &deviation);
         for (int c = 0; c < op->x.cols; c++) {
-            double normal = (get(op->x, r, c) - mean) / deviation, dy = get(op->d_y, r, c);
+            double normal = (get(op->x, row, c) - mean) / deviation, dy = get(op->d_y, r, c);
             g_sum += dy * get(op->weight, 0, c);
             gn_sum += dy * get(op->weight, 0, c) * normal;
             if (op->d_weight.data) {
@@ -102,10 +120,10 @@ void dn_ref_layernorm_back(struct queue *q, const struct op_layernorm_back *op)
             }
         }
         for (int c = 0; c < op->x.cols; c++) {
-            double normal = (get(op->x, r, c) - mean) / deviation;
+            double normal = (get(op->x, row, c) - mean) / deviation;
             double g = get(op->d_y, r, c) * get(op->weight, 0, c);
             double d = (g - g_sum / op->x.cols - normal * gn_sum / op->x.cols) / deviation;
-            put(op->d_x, r, c, op->accumulate ? get(op->d_x, r, c) + d : d);
+            put(op->d_x, row, c, op->accumulate ? get(op->d_x, row, c) + d : d);
         }
     }
 }
@@ -178,20 +196,6 @@ void dn_ref_attend_back(struct queue *q, const struct op_attend_back *op)
                 query_back(&h, i, p);
         }
     free(p);
-}
-
-/* gelu'(x) = Phi(x) + x phi(x), Phi and phi of the normal distribution */
-void dn_ref_gelu_back(struct queue *q, const struct op_gelu_back *op)
-{
-    const double density = 0.39894228040143267794; /* 1 / sqrt(2 pi) */
-
-    (void)q;
-    for (int r = 0; r < op->x.rows; r++)
-        for (int c = 0; c < op->x.cols; c++) {
-            double x = get(op->x, r, c);
-            double slope = 0.5 * erfc(-x * M_SQRT1_2) + x * density * exp(-0.5 * x * x);
-            put(op->d_x, r, c, get(op->d_y, r, c) * slope);
-        }
 }
 
 void dn_ref_swiglu_back(struct queue *q, const struct op_swiglu_back *op)

@@ -14,7 +14,6 @@ void dn_ref_add_rows(struct queue *q, const struct op_add_rows *op);
 void dn_ref_norm(struct queue *q, const struct op_norm *op);
 void dn_ref_layernorm_back(struct queue *q, const struct op_layernorm_back *op);
 void dn_ref_attend_back(struct queue *q, const struct op_attend_back *op);
-void dn_ref_gelu_back(struct queue *q, const struct op_gelu_back *op);
 void dn_ref_swiglu_back(struct queue *q, const struct op_swiglu_back *op);
 void dn_ref_residual(struct queue *q, const struct op_residual *op);
 void dn_ref_residual_back(struct queue *q, const struct op_residual_back *op);

@@ -228,7 +228,6 @@ const struct train_ops dn_ref_train_ops = {
     .norm = dn_ref_norm,
     .layernorm_back = dn_ref_layernorm_back,
     .attend_back = dn_ref_attend_back,
-    .gelu_back = dn_ref_gelu_back,
     .swiglu_back = dn_ref_swiglu_back,
     .residual = dn_ref_residual,
     .residual_back = dn_ref_residual_back,

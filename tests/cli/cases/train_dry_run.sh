@@ -4,10 +4,10 @@ numbers()
 {
     sed 's/[0-9,]* parameters/N parameters/; s/[0-9]*\.[0-9]* GB/N GB/; s/: [0-9]\{4,\}/: N/; s/  *N GB/ N GB/'
 }
-try dino train --dry-run --preset vitg14 --ranks 8 --memory 80 | numbers
-try dino train --dry-run --preset vitg14 --memory 10 | numbers
-try dino train pictures --dry-run --memory 64 student.embed_dim=64 student.num_heads=1 | numbers
-try dino train --dry-run --preset vits14-small-data --memory 64 --json | numbers
+try dino train --dry-run --dtype f32 --preset vitg14 --ranks 8 --memory 80 | numbers
+try dino train --dry-run --dtype f32 --preset vitg14 --memory 10 | numbers
+try dino train pictures --dry-run --dtype f32 --memory 64 student.embed_dim=64 student.num_heads=1 | numbers
+try dino train --dry-run --dtype f32 --preset vits14-small-data --memory 64 --json | numbers
 try dino train --dry-run
 try dino train --dry-run optim.epochs=3
 try dino train --dry-run --preset vitx

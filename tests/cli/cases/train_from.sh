@@ -8,7 +8,7 @@ plain()
 }
 quietly()
 {
-    "$@" --readers 1 --threads 1 2>&1 | plain | grep -v 'epoch \|about'
+    "$@" --readers 1 --threads 1 --dtype f32 2>&1 | plain | grep -v 'epoch \|about'
 }
 quietly dino train pictures -o run student.embed_dim=64 student.depth=1 student.num_heads=1 \
     student.patch_size=7 crops.global_crops_size=28 crops.local_crops_size=14 \

@@ -31,7 +31,8 @@ plain()
     sed 's/, [0-9]* threads/, N threads/; s/[0-9.]* .B of memory/N of memory/; s/about .*/about N/
         s/loss .*/loss N/; s/step [0-9]* of/step N of/; s/step-[0-9]*/step-N/'
 }
-env --default-signal=INT dino train pictures -o run --config tiny.yaml --readers 1 >said 2>&1 &
+env --default-signal=INT dino train pictures -o run --config tiny.yaml --readers 1 \
+    --dtype bf16 >said 2>&1 &
 for i in $(seq 500); do
     [ -s run/training_metrics.json ] && break
     sleep 0.01
@@ -47,3 +48,4 @@ dino info run/teacher.pth | head -2
 dino info run/teacher | head -2
 dino train pictures -o run --config tiny.yaml optim.epochs=151
 echo "-> $?"
+dino train pictures -o run --config tiny.yaml --dtype f32 2>&1 | plain
