@@ -321,7 +321,7 @@ TEST(two_steps_of_every_case_in_f32_are_within_the_bars)
         check_case_in_f32(&golden_cases[i]);
 }
 
-/* ---- bf16: held to the table of tolerances, which is set beside PyTorch's autocast ---- */
+/* ---- bf16: held to the table of tolerances ---- */
 
 static void check_case_in_bf16(const struct golden_case *c)
 {
