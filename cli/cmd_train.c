@@ -1,6 +1,6 @@
 /* dino train: teach a vision transformer with pictures alone. */
 #include "choose_model.h"
-#include "command.h"
+#include "train_run.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -14,19 +14,11 @@
 #include "signals.h"
 #include "train_count.h"
 
-struct settings {
-    const char *output, *from, *preset, *config, *knn_train, *knn_val, *device;
-    int knn_every, micro, threads, readers, save_every, keep, ranks;
-    int dtype; /* of dtypes */
-    double memory;
-    bool high_res, checkpointing, quiet, json, dry_run;
-};
-
 static const enum dino_dtype dtypes[] = {DINO_AUTO, DINO_F32, DINO_BF16};
 
-#define PLACE(member) offsetof(struct settings, member)
+#define PLACE(member) offsetof(struct train_settings, member)
 
-static const struct option run_rows[] = {
+const struct option dn_train_run_rows[] = {
     {"output", 'o', OPTION_TEXT, PLACE(output), "RUN", "the run's folder"},
     {"from", 0, OPTION_TEXT, PLACE(from), "MODEL",
      "begin with a run, file, folder, or name that dino get knows"},
@@ -52,7 +44,7 @@ static const struct option dry_rows[] = {
     {0},
 };
 
-static const struct option knn_rows[] = {
+const struct option dn_train_knn_rows[] = {
     {"knn-train", 0, OPTION_TEXT, PLACE(knn_train), "DIR", "a folder a class: the neighbours"},
     {"knn-val", 0, OPTION_TEXT, PLACE(knn_val), "DIR", "the same: what is asked"},
     {"knn-every", 0, OPTION_INT, PLACE(knn_every), "STEPS",
@@ -60,7 +52,7 @@ static const struct option knn_rows[] = {
     {0},
 };
 
-static const struct option machine_rows[] = {
+const struct option dn_train_machine_rows[] = {
     {"micro", 0, OPTION_INT, PLACE(micro), "N",
      "pictures at a time, same gradient; 0: what memory holds", NULL, 0, 65536},
     {"checkpointing", 0, OPTION_FLAG, PLACE(checkpointing), NULL,
@@ -75,9 +67,9 @@ static const struct option machine_rows[] = {
     {0},
 };
 
-static const char *conflict(const void *context)
+const char *dn_train_knn_conflict(const void *context)
 {
-    const struct settings *s = context;
+    const struct train_settings *s = context;
 
     if (!s->knn_train != !s->knn_val)
         return "--knn-train and --knn-val go together";
@@ -86,17 +78,17 @@ static const char *conflict(const void *context)
     return s->knn_every && !s->knn_train ? "--knn-every wants --knn-train and --knn-val" : NULL;
 }
 
-static const char *stage_conflict(const void *context)
+const char *dn_train_stage_conflict(const void *context)
 {
-    const struct settings *s = context;
+    const struct train_settings *s = context;
 
     return s->high_res && !s->from ? "--high-res wants --from RUN, or a model" : NULL;
 }
 
 static const struct option_group groups[] = {
-    {"Run", run_rows, 0, stage_conflict},
-    {"Measured on the way", knn_rows, 0, conflict},
-    {"Machine", machine_rows, 0},
+    {"Run", dn_train_run_rows, 0, dn_train_stage_conflict},
+    {"Measured on the way", dn_train_knn_rows, 0, dn_train_knn_conflict},
+    {"Machine", dn_train_machine_rows, 0},
     {"Before it starts", dry_rows, 0},
     {0},
 };
@@ -145,6 +137,19 @@ static void say_start(struct report *report, const struct dino_train_plan *plan)
     dn_str_release(&line);
 }
 
+static void say_teacher(struct report *report, const struct dino_train_plan *plan)
+{
+    char all[16];
+
+    dn_note(report, "teacher %s: width %d, %d blocks%s", plan->teacher, plan->teacher_dim,
+            plan->teacher_depth,
+            plan->teacher_has_heads ? "" : "; it has no heads: they are made of its features");
+    if (plan->cache)
+        dn_note(report, "cache %s: %s for %lld steps, of which %lld are there", plan->cache,
+                dn_bytes_text((double)plan->cache_record * (double)plan->cache_steps, all),
+                (long long)plan->cache_steps, (long long)plan->cache_made);
+}
+
 static void say_plan(void *context, const struct dino_train_plan *plan)
 {
     struct work *work = context;
@@ -168,6 +173,8 @@ static void say_plan(void *context, const struct dino_train_plan *plan)
             (long long)plan->epochs, (long long)plan->epoch_length, plan->device,
             dino_dtype_name(plan->dtype), plan->processes > 1 ? many : "", plan->threads,
             dn_bytes_text((double)plan->bytes, memory));
+    if (plan->teacher)
+        say_teacher(report, plan);
     if (plan->pictures < plan->batch)
         dn_warn(report, "a step takes %d pictures and there are %s: each is seen several times",
                 plan->batch, dn_count_text(plan->pictures, pictures));
@@ -256,13 +263,13 @@ static bool follow(void *context, const struct dino_train_step *step)
 }
 
 /* The result, for programs. */
-static bool print_json(struct report *report, const struct settings *s,
+static bool print_json(struct report *report, const struct train_settings *s,
                        const struct dino_train_result *result, struct dino_error *err)
 {
     struct str teacher = {0};
     struct json json = {.line = true};
 
-    dn_str_addf(&teacher, "%s/teacher.pth", s->output);
+    dn_str_addf(&teacher, "%s/%s.pth", s->output, s->teacher ? "student" : "teacher");
     dn_json_open(&json, NULL, '{');
     dn_json_text(&json, "run", s->output);
     dn_json_text(&json, "teacher", dn_str_text(&teacher));
@@ -285,7 +292,8 @@ struct words {
     char *from; /* the file that --from names, heap */
 };
 
-static struct dino_train_options options_of(const struct settings *s, const struct words *words)
+static struct dino_train_options options_of(const struct train_settings *s,
+                                            const struct words *words)
 {
     return (struct dino_train_options){
         .size = sizeof(struct dino_train_options),
@@ -294,6 +302,9 @@ static struct dino_train_options options_of(const struct settings *s, const stru
         .output = s->output,
         .from = words->from,
         .high_res = s->high_res,
+        .teacher = s->teacher,
+        .student = s->student,
+        .cache = s->cache,
         .preset = s->preset,
         .config = s->config,
         .settings = words->wishes,
@@ -312,7 +323,7 @@ static struct dino_train_options options_of(const struct settings *s, const stru
     };
 }
 
-static int count(struct call *call, const struct settings *s, const struct words *words)
+static int count(struct call *call, const struct train_settings *s, const struct words *words)
 {
     struct dino_train_options options = options_of(s, words);
     struct dino_train_memory memory;
@@ -323,7 +334,7 @@ static int count(struct call *call, const struct settings *s, const struct words
     return dn_print_train_count(call->report, &memory, s->json);
 }
 
-static int train(struct call *call, const struct settings *s, const struct words *words)
+static int train(struct call *call, const struct train_settings *s, const struct words *words)
 {
     struct work work = {.report = call->report, .first_knn = -1};
     struct dino_error err = {0};
@@ -349,15 +360,16 @@ static int train(struct call *call, const struct settings *s, const struct words
     if (!ok && err.code == DINO_ECANCELLED)
         dn_note(call->report, "%s: saved at step %lld of %lld; the same command goes on",
                 s->output, (long long)result.steps, (long long)work.plan.steps);
+    const char *made = work.plan.teacher ? "student" : "teacher";
     if (ok)
-        dn_note(call->report, "%s/teacher.pth and %s/teacher (Hugging Face) after %lld steps",
-                s->output, s->output, (long long)result.steps);
+        dn_note(call->report, "%s/%s.pth and %s/%s (Hugging Face) after %lld steps", s->output,
+                made, s->output, made, (long long)result.steps);
     if (ok && first && s->json && !print_json(call->report, s, &result, &err))
         status = dn_report_error(call->report, &err);
     return status;
 }
 
-static int choose(struct call *call, const struct settings *s, struct words *words)
+static int choose(struct call *call, const struct train_settings *s, struct words *words)
 {
     struct dino_error err = {0};
 
@@ -373,9 +385,9 @@ static int choose(struct call *call, const struct settings *s, struct words *wor
     return train(call, s, words);
 }
 
-static int run(struct call *call)
+int dn_train_run(struct call *call)
 {
-    const struct settings *settings = call->settings;
+    const struct train_settings *settings = call->settings;
     struct dino_error err = {0};
     size_t most = (size_t)call->count + 1;
 
@@ -410,10 +422,10 @@ const struct command dn_cmd_train = {
         "Presets: vitt14-small-data, vits14-small-data, vitb14-small-data, vitl16-short,\n"
         "vitl14, vitg14.",
     .groups = groups,
-    .settings_size = sizeof(struct settings),
+    .settings_size = sizeof(struct train_settings),
     .computes = true,
     .most = -1,
-    .run = run,
+    .run = dn_train_run,
     .examples =
         "  dino train photos/ -o run\n"
         "  dino train photos/ -o run --preset vits14-small-data optim.epochs=50\n"

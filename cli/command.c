@@ -8,23 +8,13 @@
 #include "base/words.h"
 
 extern const struct command dn_cmd_embed, dn_cmd_pca, dn_cmd_classify, dn_cmd_info,
-    dn_cmd_convert, dn_cmd_train, dn_cmd_train_plot, dn_cmd_get, dn_cmd_doctor, dn_cmd_bench,
-    dn_cmd_help, dn_cmd_version;
+    dn_cmd_convert, dn_cmd_train, dn_cmd_train_plot, dn_cmd_distill, dn_cmd_get, dn_cmd_doctor,
+    dn_cmd_bench, dn_cmd_help, dn_cmd_version;
 
 const struct command *const dn_commands[] = {
-    &dn_cmd_embed,
-    &dn_cmd_pca,
-    &dn_cmd_classify,
-    &dn_cmd_info,
-    &dn_cmd_convert,
-    &dn_cmd_train,
-    &dn_cmd_train_plot,
-    &dn_cmd_get,
-    &dn_cmd_doctor,
-    &dn_cmd_bench,
-    &dn_cmd_help,
-    &dn_cmd_version,
-    NULL,
+    &dn_cmd_embed, &dn_cmd_pca,        &dn_cmd_classify, &dn_cmd_info, &dn_cmd_convert,
+    &dn_cmd_train, &dn_cmd_train_plot, &dn_cmd_distill,  &dn_cmd_get,  &dn_cmd_doctor,
+    &dn_cmd_bench, &dn_cmd_help,       &dn_cmd_version,  NULL,
 };
 
 int dn_command_words(const struct command *command)

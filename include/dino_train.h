@@ -60,6 +60,12 @@ struct dino_train_plan {
     int from_grid, grid;    /* sides of the position grids of that file and of the run */
     bool from_heads;        /* the heads are the file's, too; else new ones */
     int64_t frozen_epochs;  /* while which only the heads learn */
+    const char *teacher;    /* the file of a frozen one; NULL: the student's average teaches */
+    int teacher_dim, teacher_depth;
+    bool teacher_has_heads;          /* else they were made of its features */
+    const char *cache;               /* the file of its features; NULL: they are not kept */
+    size_t cache_record;             /* bytes a step */
+    int64_t cache_steps, cache_made; /* all, and those that are there */
 };
 
 struct dino_train_step {
@@ -83,9 +89,20 @@ struct dino_train_options {
      * shape, crops and, where it has them, heads from there, and gentler schedules; NULL: what
      * student.pretrained_weights says, which takes the shape and weights alone. */
     const char *from;
-    bool high_res;      /* with from: crops of twice the side, the run's schedules shortened */
-    const char *preset; /* NULL: by the number of pictures, unless config is given */
-    const char *config; /* a YAML file in the official layout, or NULL */
+    bool high_res; /* with from: crops of twice the side, the run's schedules shortened */
+    /*
+     * Distillation: a network that is not trained makes the targets, the student sees all
+     * patches and learns all of them, and the run leaves the student's average (student.pth,
+     * student/). A run's folder, a checkpoint or teacher export with its heads, or any model:
+     * heads are then made of its features. NULL: the setting distillation.teacher, if any.
+     */
+    const char *teacher;
+    const char *student; /* "vitt14", "vits14_reg"...: over preset and config; NULL: theirs */
+    /* A folder where the teacher's features are kept for this and other runs, one file; NULL:
+     * they are computed each time. The same bits either way. */
+    const char *cache;
+    const char *preset;          /* NULL: by the number of pictures, unless config is given */
+    const char *config;          /* a YAML file in the official layout, or NULL */
     const char *const *settings; /* "optim.epochs=50", over preset and file */
     int setting_count;
     const char *knn_train, *knn_val; /* folders with a folder a class, or NULL */

@@ -163,6 +163,26 @@ double dn_shortest_double(float value)
     return shortest;
 }
 
+/* The line around text[at]. */
+static void line_at(const char *text, size_t at, char line[DN_LINE])
+{
+    while (at > 0 && text[at - 1] != '\n')
+        at--;
+    at += strspn(text + at, " ");
+    size_t size = strcspn(text + at, "\n");
+    snprintf(line, DN_LINE, "%.*s", (int)(size < DN_LINE ? size : DN_LINE - 1), text + at);
+}
+
+void dn_lines_differ(const char *a, const char *b, char line_a[DN_LINE], char line_b[DN_LINE])
+{
+    size_t at = 0;
+
+    while (a[at] && a[at] == b[at])
+        at++;
+    line_at(a, at, line_a);
+    line_at(b, at, line_b);
+}
+
 char *dn_path_join(const char *dir, const char *name, struct dino_error *err)
 {
     if (!*dir || *name == '/')

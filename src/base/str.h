@@ -35,6 +35,10 @@ bool dn_parse_int(const char *text, int64_t low, int64_t high, int64_t *value);
 /* The double that is written shortest and is this float: 0.485, not 0.48500001430511475. */
 double dn_shortest_double(float value);
 
+/* The lines in which two texts first differ, without indentation, cut to fit a message. */
+enum { DN_LINE = 100 };
+void dn_lines_differ(const char *a, const char *b, char line_a[DN_LINE], char line_b[DN_LINE]);
+
 /* dir + "/" + name, heap; an absolute name or an empty dir gives name alone. */
 char *dn_path_join(const char *dir, const char *name, struct dino_error *err);
 /* The part behind the last slash. */

@@ -85,13 +85,16 @@ static bool each_tensor(const struct run_numbers *n, visit_fn *visit, void *cont
 static bool write_notes(struct safetensors_writer *w, const struct run_state *state,
                         const char *settings)
 {
-    char step[32], pictures[32], names[32], micro[32], best[32];
+    char step[32], pictures[32], names[32], micro[32], best[32], teacher[32];
 
     snprintf(step, sizeof step, "%lld", (long long)state->step);
     snprintf(pictures, sizeof pictures, "%lld", (long long)state->pictures);
     snprintf(names, sizeof names, "%016llx", (unsigned long long)state->names);
     snprintf(micro, sizeof micro, "%d", state->micro);
     snprintf(best, sizeof best, "%.17g", state->best);
+    snprintf(teacher, sizeof teacher, "%016llx", (unsigned long long)state->teacher);
+    if (state->teacher && !dn_safetensors_note(w, "teacher", teacher))
+        return false;
     return dn_safetensors_note(w, "kind", kind) && dn_safetensors_note(w, "step", step) &&
            dn_safetensors_note(w, "pictures", pictures) &&
            dn_safetensors_note(w, "names", names) && dn_safetensors_note(w, "micro", micro) &&
@@ -183,6 +186,7 @@ static bool read_state(const struct tensors *t, struct run_state *state, struct 
     const char *pictures = dn_tensors_note(t, "pictures"), *names = dn_tensors_note(t, "names");
     const char *micro = dn_tensors_note(t, "micro"), *best = dn_tensors_note(t, "best_knn");
     const char *dtype = dn_tensors_note(t, "dtype");
+    const char *teacher = dn_tensors_note(t, "teacher"); /* of a run that distils */
     int64_t parts;
 
     state->dtype = DINO_F32; /* what has no note is older than bf16 */
@@ -200,20 +204,8 @@ static bool read_state(const struct tensors *t, struct run_state *state, struct 
     state->micro = (int)parts;
     state->names = strtoull(names, NULL, 16);
     state->best = strtod(best, NULL);
+    state->teacher = teacher ? strtoull(teacher, NULL, 16) : 0;
     return true;
-}
-
-/* The first line in which two texts differ, cut to fit a message. */
-static void line_at(const char *text, size_t at, char line[100])
-{
-    size_t first = at;
-
-    while (first > 0 && text[first - 1] != '\n')
-        first--;
-    while (text[first] == ' ')
-        first++;
-    size_t size = strcspn(text + first, "\n");
-    snprintf(line, 100, "%.*s", (int)(size < 99 ? size : 99), text + first);
 }
 
 /* Settings in the words of today; false if they cannot be understood. */
@@ -232,13 +224,9 @@ static bool reread(const char *text, const char *name, struct train_config *conf
 static bool differ(const struct tensors *t, const char *kept, const char *settings,
                    struct dino_error *err)
 {
-    char was[100], now[100];
-    size_t at = 0;
+    char was[DN_LINE], now[DN_LINE];
 
-    while (kept[at] && kept[at] == settings[at])
-        at++;
-    line_at(kept, at, was);
-    line_at(settings, at, now);
+    dn_lines_differ(kept, settings, was, now);
     return dn_fail(err, DINO_EARG,
                    "%s: was trained with '%s', now it is '%s': take the run's own settings, or "
                    "another folder for a new run",
@@ -255,6 +243,13 @@ static bool same_settings(const struct tensors *t, const char *settings, struct 
         return true;
     bool ok = reread(kept, t->path, &was, &before, err) &&
               reread(settings, t->path, &now, &today, err);
+    if (ok) { /* where a teacher lies does not count: who it is, its sum says */
+        memcpy(was.distillation.teacher, now.distillation.teacher,
+               sizeof was.distillation.teacher);
+        dn_str_clear(&before);
+        dn_train_config_text(&was, &before);
+        ok = !before.failed || dn_fail_memory(err, before.size, "the settings");
+    }
     if (ok && was.train.batch_size != now.train.batch_size)
         ok = dn_fail(err, DINO_EARG,
                      "%s: its steps take %d pictures, now they would take %d: "

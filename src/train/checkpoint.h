@@ -18,6 +18,7 @@ struct run_state {
     int micro;             /* images a part: it decides how sums round */
     enum dino_dtype dtype; /* of what products read; the file's numbers are f32 either way */
     double best;           /* k-NN accuracy so far, -1: never measured */
+    uint64_t teacher;      /* who the frozen teacher is (struct distil); 0: none */
 };
 
 struct run_numbers {

@@ -18,6 +18,7 @@ enum draw_purpose {
     DRAW_MASK_SHARES = 5,
     DRAW_FIRST_WEIGHTS = 6,
     DRAW_DEPTH = 7,
+    DRAW_PROTOTYPES = 8,
 };
 
 /* Numbers in order; copied and restarted at will. */

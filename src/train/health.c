@@ -100,7 +100,7 @@ static double rank_of(const double *x, int rows, int dim)
 bool dn_health_measure(const struct ssl_step *s, struct health *h, struct dino_error *err)
 {
     enum { MOST_CROPS_SEEN = 256 };
-    struct mat m = s->teacher_rows;
+    struct mat m = s->config.frozen.table ? s->class_rows : s->teacher_rows;
     int crops = 2 * s->config.images < MOST_CROPS_SEEN ? 2 * s->config.images : MOST_CROPS_SEEN;
 
     *h = (struct health){.crops = crops};

@@ -12,7 +12,8 @@ struct health {
     double rank;    /* dimensions that the class tokens fill: 1 .. min(crops - 1, dim) */
 };
 
-/* Of the teacher's class tokens and DINO targets in the last step. */
+/* Of the teacher's class tokens and DINO targets in the last step; a frozen teacher does not
+ * collapse, so that with one it is the student's class tokens. */
 bool dn_health_measure(const struct ssl_step *step, struct health *health,
                        struct dino_error *err);
 

@@ -28,6 +28,7 @@ struct loader {
     const struct train_config *config;
     struct augment augment;
     struct batch_part part;
+    int64_t period;
     dino_skip_fn skipped_one;
     void *context;
     uint8_t *told;        /* a bit a picture: unreadable, and said so */
@@ -66,7 +67,7 @@ static bool claim_picture(struct loader *l, struct slot **slot, int *picture)
         *slot = slot_of(l, l->claim);
         *picture = l->picture++;
         if (*picture == 0) {
-            (*slot)->batch.step = l->claim;
+            (*slot)->batch.step = l->period ? l->claim % l->period : l->claim;
             (*slot)->left = l->part.count;
         }
         if (l->picture == l->part.count) {
@@ -162,6 +163,7 @@ struct loader *dn_loader_open(const struct dataset *dataset, const struct train_
     l->dataset = dataset;
     l->config = config;
     l->part = part;
+    l->period = options->period;
     l->skipped_one = options->skipped;
     l->context = options->context;
     l->slot_count = (ahead < MOST_AHEAD ? ahead : MOST_AHEAD) + 1;

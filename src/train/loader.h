@@ -15,6 +15,7 @@ struct loader_options {
     int ahead;              /* batches made ahead of the one in use; 0: 2 */
     struct batch_part part; /* all zero: all of config's batch */
     int64_t first_step;
+    int64_t period;       /* steps after which the same batches come again; 0: never */
     dino_skip_fn skipped; /* once for each unreadable picture, from dn_loader_next, in order */
     void *context;
 };

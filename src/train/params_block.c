@@ -202,6 +202,26 @@ struct mat dn_params_module(const struct params_table *t, void *base, enum dino_
     return dn_mat(place(base, dtype, first), 1, (int)(last - first), dtype);
 }
 
+bool dn_params_upload(struct queue *queue, void *to, const float *values, size_t count,
+                      struct dino_error *err)
+{
+    const struct device *device = queue->device;
+    const void *from = values;
+    double *wide = NULL;
+
+    if (dn_train_dtype(device) == DINO_F64) {
+        wide = dn_calloc(count, sizeof *wide, "a block of parameters", err);
+        if (!wide)
+            return false;
+        for (size_t i = 0; i < count; i++)
+            wide[i] = (double)values[i];
+        from = wide;
+    }
+    device->ops->upload(queue, to, from, count * dino_dtype_size(dn_train_dtype(device)));
+    free(wide);
+    return dn_queue_finish(queue, err);
+}
+
 struct mat dn_params_backbone(const struct params_table *t, void *base, enum dino_dtype dtype,
                               enum param param, int block)
 {

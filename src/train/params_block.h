@@ -7,7 +7,7 @@
 #ifndef TRAIN_PARAMS_BLOCK_H
 #define TRAIN_PARAMS_BLOCK_H
 
-#include "compute/mat.h"
+#include "compute/device.h"
 #include "model/params.h"
 
 /* Linear(in, hidden), GELU, ..., Linear(hidden, bottleneck), unit length, and a weight-normed
@@ -72,6 +72,10 @@ struct mat dn_params_vector(const struct params_table *table, void *base, enum d
  * INT_MAX cannot be said in one matrix; dn_params_table_init refuses it. */
 struct mat dn_params_module(const struct params_table *table, void *base, enum dino_dtype dtype,
                             enum net_module module);
+
+/* Numbers of a block to the device at `to`, in what travels there: f32, or f64 on ref. */
+bool dn_params_upload(struct queue *queue, void *to, const float *values, size_t count,
+                      struct dino_error *err);
 
 /* A parameter of the backbone (block -1 where it has none), or no data. */
 struct mat dn_params_backbone(const struct params_table *table, void *base,

@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/file.h"
+
 /* By the number of pictures: a large network on few of them learns them by heart. */
 static const char *usual_preset(int64_t pictures)
 {
@@ -11,16 +13,53 @@ static const char *usual_preset(int64_t pictures)
                                : "vitb14-small-data";
 }
 
-/* The caller's words, which stand over all others. */
-static bool own_words(struct train_config *c, const struct dino_train_options *o,
-                      struct dino_error *err)
+/* An architecture, or a file that the student begins with. */
+static bool name_student(struct train_config *c, const char *student, struct dino_error *err)
+{
+    if (dn_train_config_arch(c, student))
+        return true;
+    if (!dn_exists(student) || strlen(student) >= CONFIG_TEXT)
+        return dn_fail(err, DINO_EARG,
+                       "no student is called %.60s, wanted vitt14, vits14, vitb14, vitl14 or "
+                       "vitg14, with or without _reg, or a file",
+                       student);
+    snprintf(c->student.pretrained_weights, CONFIG_TEXT, "%s", student);
+    return true;
+}
+
+/* The caller's words, which stand over all others; the teacher, if it is known, stands over
+ * the file. */
+static bool own_words(struct train_config *c, const struct distil *distil,
+                      const struct dino_train_options *o, struct dino_error *err)
 {
     if (o->config && !dn_train_config_read(c, o->config, err))
         return false;
+    if (o->student && !name_student(c, o->student, err))
+        return false;
+    if (distil->on)
+        dn_distil_decide(distil, c);
     for (int i = 0; i < o->setting_count; i++)
         if (!dn_train_config_override(c, o->settings[i], err))
             return false;
     return true;
+}
+
+/* ---- distillation ---- */
+
+static bool open_teacher(struct run_settings *s, const struct dino_train_options *o,
+                         struct dino_error *err)
+{
+    struct distil none = {0};
+    struct train_config wishes;
+
+    dn_train_config_defaults(&wishes);
+    if (!own_words(&wishes, &none, o, err))
+        return false;
+    const char *path = o->teacher ? o->teacher : wishes.distillation.teacher;
+    if (o->cache && !*path)
+        return dn_fail(err, DINO_EARG,
+                       "a cache keeps the features of a teacher, but there is no teacher");
+    return !*path || dn_distil_open(&s->distil, path, err);
 }
 
 /* ---- beginning with a file ---- */
@@ -31,7 +70,7 @@ static bool open_start(struct run_settings *s, const struct dino_train_options *
     struct train_config wishes;
 
     dn_train_config_defaults(&wishes);
-    if (!own_words(&wishes, o, err))
+    if (!own_words(&wishes, &s->distil, o, err))
         return false;
     if (wishes.weights[0])
         return dn_fail(err, DINO_EUNSUPPORTED,
@@ -118,7 +157,7 @@ static bool settings_from(struct run_settings *s, const struct dino_train_option
     take_shape(c, &start->net);
     if (o->from && !adapt(s, o, heads, err))
         return false;
-    if (!own_words(c, o, err))
+    if (!own_words(c, &s->distil, o, err))
         return false;
     set_path(c, o->from ? o->from : c->student.pretrained_weights);
     return true;
@@ -181,10 +220,11 @@ bool dn_run_settings(struct run_settings *s, const struct dino_train_options *o,
                      int64_t pictures, struct dino_error *err)
 {
     *s = (struct run_settings){0};
-    if (!open_start(s, o, err))
+    if (!open_teacher(s, o, err) || !open_start(s, o, err))
         return false;
-    if (s->start.path)
-        return decide(s, o, pictures, err);
-    return base_settings(s, o, pictures, err) && own_words(&s->config, o, err) &&
-           dn_train_config_check(&s->config, err);
+    bool ok = s->start.path ? decide(s, o, pictures, err)
+                            : base_settings(s, o, pictures, err) &&
+                                  own_words(&s->config, &s->distil, o, err) &&
+                                  dn_train_config_check(&s->config, err);
+    return ok && (!s->distil.on || dn_distil_check(&s->distil, &s->config, err));
 }

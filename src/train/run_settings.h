@@ -1,12 +1,13 @@
 /*
  * What a run is set to: a preset, or the run that it goes on from; over them the shape of the
  * network in the file that it begins with, and what continued training needs; over all that the
- * caller's own file and key=value.
+ * caller's own file, then what a frozen teacher decides, then key=value.
  */
 #ifndef TRAIN_RUN_SETTINGS_H
 #define TRAIN_RUN_SETTINGS_H
 
 #include "dino_train.h"
+#include "train/distil.h"
 #include "train/warm_start.h"
 
 struct run_settings {
@@ -14,6 +15,7 @@ struct run_settings {
     const char *preset;      /* NULL: none */
     struct warm_start start; /* path NULL: the run begins with random weights */
     bool heads;              /* begin with the file's heads */
+    struct distil distil;    /* on where a frozen network teaches */
 };
 
 /* `pictures` chooses the preset where none is named. Release settings->start even on failure.

@@ -1,6 +1,5 @@
 #include "train/ssl_step.h"
 
-#include <assert.h>
 #include <string.h>
 
 /* Images [first, first + count) of the share. */
@@ -26,10 +25,9 @@ static struct mat first_rows(struct mat m, int rows)
     return m;
 }
 
-/* The next images from `first` on, before `end`, that pass together. */
-static struct part part_at(const struct ssl_step *s, int first, int end)
+static struct part part_at(const struct ssl_step *s, int first)
 {
-    int left = end - first;
+    int left = s->config.images - first;
 
     return (struct part){first, left < s->config.micro ? left : s->config.micro};
 }
@@ -148,31 +146,17 @@ static struct net_params teacher_params(struct ssl_step *s, const struct train_b
                    s->teacher_factors, again);
 }
 
-/* The final norm of what `which` images have in teacher_rows, in place. */
-static void normalise_teacher(struct ssl_step *s, struct net_params params, struct part which)
-{
-    for (int crop = 0; crop < 2; crop++) {
-        int first = crop * s->config.images + which.first;
-        int from = s->mask_first[first], to = s->mask_first[first + which.count];
-        struct mat cls = dn_mat_rows(s->teacher_rows, first, which.count);
-        struct mat patches = dn_mat_rows(s->teacher_rows, crops_of(s) + from, to - from);
-        normalise(s, s->teacher_table, params, cls, cls);
-        if (to > from)
-            normalise(s, s->teacher_table, params, patches, patches);
-    }
-}
-
-/* Class tokens of all crops, then the patches at masked places, as rows. */
+/* Class tokens of all crops, then the patches at masked places, as rows behind the norm. */
 static void teacher_features(struct ssl_step *s, struct net_params params,
-                             const struct ssl_batch *batch, struct part which)
+                             const struct ssl_batch *batch)
 {
     int front = 1 + s->teacher_table->config.backbone.registers;
-    int end = which.first + which.count;
-    struct part part = {.first = which.first};
+    struct mat rows = first_rows(s->teacher_rows, crops_of(s) + batch->masked_count);
+    struct part part = {0};
 
-    for (; part.first < end; part.first += part.count) {
+    for (; part.first < s->config.images; part.first += part.count) {
         int count = 0;
-        part = part_at(s, part.first, end);
+        part = part_at(s, part.first);
         int views = list_views(s, batch, part, false, false);
         struct mat x = dn_backbone_forward(&s->teacher, params, s->views, views, NULL);
         for (int v = 0; v < views; v++) {
@@ -184,22 +168,19 @@ static void teacher_features(struct ssl_step *s, struct net_params params,
                 s->to[count++] = crops_of(s) + m;
             }
         }
-        dn_put_rows(
-            s->queue,
-            (struct op_put_rows){
-                .y = s->teacher_rows, .x = x, .to = s->to, .from = s->from, .count = count});
+        dn_put_rows(s->queue,
+                    (struct op_put_rows){
+                        .y = rows, .x = x, .to = s->to, .from = s->from, .count = count});
     }
-    normalise_teacher(s, params, which);
+    normalise(s, s->teacher_table, params, rows, rows);
 }
 
 bool dn_ssl_step_features(struct ssl_step *s, const struct train_blocks *b,
-                          const struct ssl_batch *batch, int first, int count,
-                          struct dino_error *err)
+                          const struct ssl_batch *batch, struct dino_error *err)
 {
-    assert(first >= 0 && count >= 0 && first + count <= s->config.images);
     if (!list_masks(s, batch, err))
         return false;
-    teacher_features(s, teacher_params(s, b), batch, (struct part){first, count});
+    teacher_features(s, teacher_params(s, b), batch);
     return dn_queue_finish(s->queue, err);
 }
 
@@ -222,7 +203,7 @@ static void make_targets(struct ssl_step *s, struct net_params params,
     struct mat rows = first_rows(s->teacher_rows, crops + masked);
 
     if (!batch->featured)
-        teacher_features(s, params, batch, (struct part){0, s->config.images});
+        teacher_features(s, params, batch);
     if (s->table->config.separate_ibot) {
         dn_head_forward(&s->teacher_dino, params, first_rows(rows, crops), s->dino_targets);
         if (masked)
@@ -503,7 +484,7 @@ static void class_tokens_first(struct ssl_step *s, struct net_params params,
     struct part part = {0};
 
     for (; part.first < s->config.images; part.first += part.count) {
-        part = part_at(s, part.first, s->config.images);
+        part = part_at(s, part.first);
         student_forward(s, params, batch, part, drop, false);
         keep_class_rows(s, part);
     }
@@ -559,13 +540,12 @@ bool dn_ssl_step_run(struct ssl_step *s, const struct train_blocks *b,
     if (repel && parts)
         class_tokens_first(s, student, batch, &drop);
     for (; part.first < c->images; part.first += part.count) {
-        part = part_at(s, part.first, c->images);
+        part = part_at(s, part.first);
         bool last = part.first + part.count == c->images;
         student_forward(s, student, batch, part, &drop, true);
-        if (repel && !parts) {
-            keep_class_rows(s, part);
+        keep_class_rows(s, part);
+        if (repel && !parts)
             koleo(s);
-        }
         heads(s, student, b->grads, part);
         if (last)
             heads_finished(b);

@@ -116,11 +116,10 @@ bool dn_ssl_step_init(struct ssl_step *s, struct queue *queue, const struct para
                       const struct ssl_config *config, struct dino_error *err);
 void dn_ssl_step_release(struct ssl_step *s);
 
-/* teacher_rows of images [first, first + count): what the teacher says of their global crops,
- * at class tokens and masked places. */
+/* The teacher's part alone: its rows at the class tokens of all global crops, then at the
+ * masked places, in teacher_rows. They may be kept and put there again. */
 bool dn_ssl_step_features(struct ssl_step *s, const struct train_blocks *blocks,
-                          const struct ssl_batch *batch, int first, int count,
-                          struct dino_error *err);
+                          const struct ssl_batch *batch, struct dino_error *err);
 
 /* blocks->grads += the gradient of the batch; the centres move on. seed decides what stochastic
  * depth drops. Of many processes, all call, and each has the whole batch's gradient in its own

@@ -78,11 +78,31 @@ bool dn_train_config_write(const struct train_config *config, const char *path,
 static const struct {
     int dim, depth, heads;
 } architectures[] = {
-    [ARCH_SMALL] = {384, 12, 6},
-    [ARCH_BASE] = {768, 12, 12},
-    [ARCH_LARGE] = {1024, 24, 16},
-    [ARCH_GIANT2] = {1536, 40, 24},
+    [ARCH_SMALL] = {384, 12, 6},    [ARCH_BASE] = {768, 12, 12}, [ARCH_LARGE] = {1024, 24, 16},
+    [ARCH_GIANT2] = {1536, 40, 24}, [ARCH_TINY] = {192, 12, 3},
 };
+
+bool dn_train_config_arch(struct train_config *c, const char *name)
+{
+    static const char letters[] = "sblgt"; /* in the order of enum train_arch */
+    int patch = 0, end = 0;
+    char letter;
+
+    if (sscanf(name, "vit%c%d%n", &letter, &patch, &end) != 2 || !strchr(letters, letter) ||
+        patch < 1 || patch > 1024)
+        return false;
+    bool registers = strcmp(name + end, "_reg") == 0;
+    if (name[end] && !registers)
+        return false;
+    c->student.arch = (int)(strchr(letters, letter) - letters);
+    c->student.embed_dim = c->student.depth = c->student.num_heads = 0;
+    c->student.patch_size = patch;
+    c->student.num_register_tokens = registers ? 4 : 0;
+    c->student.interpolate_antialias = registers;
+    c->student.interpolate_offset = registers ? 0 : 0.1;
+    c->student.ffn = c->student.arch == ARCH_GIANT2 ? (int)DINO_FFN_SWIGLU : (int)DINO_FFN_MLP;
+    return true;
+}
 
 /* As dinov2/models/vision_transformer.py: an offset scales the grid, none resizes to size. */
 static bool set_positions(const struct train_config *c, struct vit_config *vit,

@@ -16,7 +16,7 @@
 enum { CONFIG_TEXT = 1024, CONFIG_WORD = 24 };
 
 enum train_centering { CENTERING_SOFTMAX, CENTERING_SINKHORN };
-enum train_arch { ARCH_SMALL, ARCH_BASE, ARCH_LARGE, ARCH_GIANT2 };
+enum train_arch { ARCH_SMALL, ARCH_BASE, ARCH_LARGE, ARCH_GIANT2, ARCH_TINY };
 
 /* FSDP's settings of one module: kept and written back, without effect here. */
 struct train_precision {
@@ -80,6 +80,11 @@ struct train_config {
     } teacher;
 
     struct {
+        char teacher[CONFIG_TEXT]; /* a network that is not trained; empty: no distillation */
+        int crop_epochs;           /* the crops of so many epochs come again; 0: always new */
+    } distillation;
+
+    struct {
         int epochs, warmup_epochs, freeze_last_layer_epochs, freeze_backbone_epochs;
         double weight_decay, weight_decay_end;
         double base_lr, lr, min_lr; /* lr is not read: it is base_lr scaled by the batch */
@@ -118,6 +123,10 @@ bool dn_train_config_check(const struct train_config *config, struct dino_error 
 void dn_train_config_text(const struct train_config *config, struct str *yaml);
 bool dn_train_config_write(const struct train_config *config, const char *path,
                            struct dino_error *err);
+
+/* "vitt14", "vits14_reg", "vitg14"...: letter, patch and registers of the student, with the
+ * FFN and positions that the official network of that name has. False: no such name. */
+bool dn_train_config_arch(struct train_config *config, const char *name);
 
 /* The student's backbone, with the position grid of the global crops. */
 bool dn_train_config_vit(const struct train_config *config, struct vit_config *vit,

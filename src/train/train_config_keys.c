@@ -1,12 +1,13 @@
 /*
  * Every setting of a training run. Paths, order and defaults are those of the official
- * ssl_default_config.yaml; student.embed_dim, depth and num_heads are this program's own, for
- * networks smaller than the official ones, and so are student.cosine_init, for little data,
- * crops.blur_max_sigma, for crops much smaller than 224 pixels, and
- * optim.freeze_backbone_epochs, while which the heads learn alone. dino.koleo_loss_distributed
- * is DINOv3's name: KoLeo looks for neighbours in the whole batch, unless it is false: then in
- * each process's share, as the official DINOv2 does. An OFFICIAL_EPOCH_LENGTH of 0, which the
- * official code has not, means one pass over the pictures.
+ * ssl_default_config.yaml; student.embed_dim, depth and num_heads and vit_tiny are this
+ * program's own, for networks smaller than the official ones, and so are distillation,
+ * student.cosine_init, for little data, crops.blur_max_sigma, for crops much smaller than 224
+ * pixels, and optim.freeze_backbone_epochs, while which the heads learn alone.
+ * dino.koleo_loss_distributed is DINOv3's name: KoLeo looks for neighbours in the whole batch,
+ * unless it is false: then in each process's share, as the official DINOv2 does. An
+ * OFFICIAL_EPOCH_LENGTH of 0, which the official code has not, means one pass over the
+ * pictures.
  */
 #include "train/train_config_keys.h"
 
@@ -17,6 +18,7 @@ static const struct config_word archs[] = {
     {"vit_base", ARCH_BASE},
     {"vit_large", ARCH_LARGE},
     {"vit_giant2", ARCH_GIANT2},
+    {"vit_tiny", ARCH_TINY},
     {"vit_small_memeff", ARCH_SMALL},
     {"vit_base_memeff", ARCH_BASE},
     {"vit_large_memeff", ARCH_LARGE},
@@ -129,6 +131,8 @@ const struct config_key dn_config_keys[] = {
     REAL("teacher.warmup_teacher_temp", teacher.warmup_temp, "0.04", 1e-3, 1e3),
     REAL("teacher.teacher_temp", teacher.temp, "0.07", 1e-3, 1e3),
     WHOLE("teacher.warmup_teacher_temp_epochs", teacher.warmup_temp_epochs, "30", 0, MANY),
+    TEXT("distillation.teacher", distillation.teacher, ""),
+    WHOLE("distillation.crop_epochs", distillation.crop_epochs, "0", 0, MANY),
     WHOLE("optim.epochs", optim.epochs, "100", 1, MANY),
     REAL("optim.weight_decay", optim.weight_decay, "0.04", 0, 1e3),
     REAL("optim.weight_decay_end", optim.weight_decay_end, "0.4", 0, 1e3),

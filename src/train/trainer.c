@@ -61,9 +61,25 @@ static bool stop_without_pictures(struct trainer *t)
     return false;
 }
 
+void dn_trainer_input(struct trainer *t, const struct batch *batch, struct ssl_batch *input)
+{
+    int images = t->part.count;
+
+    normalise(t, batch->global, 2 * images, batch->global_size, t->global);
+    if (batch->local)
+        normalise(t, batch->local, batch->locals * images, batch->local_size, t->local);
+    *input = (struct ssl_batch){t->global, t->local, batch->masks.indices, batch->masks.count,
+                                false};
+    if (t->distil.on) {
+        input->masked = t->distil.every;
+        input->masked_count = t->distil.every_count;
+    }
+}
+
 static bool gradient(struct trainer *t, struct made *m, struct dino_error *err)
 {
     const struct train_config *c = &t->config;
+    struct ssl_batch input;
     double before = dn_trainer_seconds();
     const struct batch *batch = dn_loader_next(t->loader, err);
 
@@ -71,10 +87,10 @@ static bool gradient(struct trainer *t, struct made *m, struct dino_error *err)
         return stop_without_pictures(t);
     m->data_seconds = dn_trainer_seconds() - before;
     t->waited += m->data_seconds;
-    normalise(t, batch->global, 2 * t->part.count, batch->global_size, t->global);
-    if (batch->local)
-        normalise(t, batch->local, batch->locals * t->part.count, batch->local_size, t->local);
-    struct ssl_batch input = {t->global, t->local, batch->masks.indices, batch->masks.count};
+    dn_trainer_input(t, batch, &input);
+    if (t->distil.cache.path &&
+        !dn_distil_features(&t->distil, &t->step, &t->blocks, &input, t->state.step, err))
+        return false;
     uint64_t seed = dn_draws(t->dataset.seed, DRAW_DEPTH, (uint64_t)t->state.step, 0).key;
     dn_zero_grads(t->queue, &t->table, &t->blocks);
     return dn_ssl_step_run(&t->step, &t->blocks, &input, m->rates.teacher_temp, seed,

@@ -9,6 +9,7 @@
 
 #include "dino_train.h"
 #include "train/checkpoint.h"
+#include "train/distil.h"
 #include "train/health.h"
 #include "train/loader.h"
 #include "train/schedule.h"
@@ -31,6 +32,7 @@ struct trainer {
     struct queue *queue;
     struct params_table table;
     struct train_blocks blocks;
+    struct distil distil;
     struct ssl_step step;
     bool step_ready;
     struct schedules schedules;
@@ -65,6 +67,12 @@ void dn_trainer_plan(const struct trainer *t, struct dino_train_plan *plan);
 bool dn_trainer_decide(struct trainer *t, struct dino_error *err);
 bool dn_trainer_open_table(struct trainer *t, enum dino_dtype dtype, struct dino_error *err);
 struct ssl_config dn_trainer_ssl(const struct trainer *t);
+
+/* What a step is given of a loader's batch: crops as planes in t, places of masks. */
+void dn_trainer_input(struct trainer *t, const struct batch *batch, struct ssl_batch *input);
+
+/* The heads of a distilling run's teacher that has none. */
+bool dn_trainer_make_heads(struct trainer *t, struct dino_error *err);
 
 /* A checkpoint of the steps done, the teacher beside it, old ones removed. All processes call,
  * the first one writes. */

@@ -54,9 +54,16 @@ bool dn_trainer_decide(struct trainer *t, struct dino_error *err)
     t->from = settings.start;
     t->from.weights.tensors = &t->from.tensors; /* they have moved */
     t->from_heads = settings.heads;
+    t->distil = settings.distil;
+    t->distil.file.weights.tensors = &t->distil.file.tensors;
     t->config = settings.config;
     t->preset = settings.preset;
-    return ok && share_batch(t, err);
+    if (!ok || !share_batch(t, err))
+        return false;
+    t->distil.period = t->epoch_length * t->config.distillation.crop_epochs;
+    return !t->distil.on || dino_comm_size(t->comm) == 1 ||
+           dn_fail(err, DINO_EUNSUPPORTED, "distillation by %d processes, wanted one",
+                   dino_comm_size(t->comm));
 }
 
 static uint64_t names_of(const struct dataset *dataset)
@@ -127,10 +134,11 @@ static bool name_paths(struct trainer *t, struct dino_error *err)
     t->checkpoints = dn_path_join(run, "checkpoints", err);
     t->config_path = dn_path_join(run, "config.yaml", err);
     t->metrics_path = dn_path_join(run, "training_metrics.json", err);
-    t->teacher_path = dn_path_join(run, "teacher.pth", err);
-    t->folder_path = dn_path_join(run, "teacher", err);
+    t->teacher_path = dn_path_join(run, t->distil.on ? "student.pth" : "teacher.pth", err);
+    t->folder_path = dn_path_join(run, t->distil.on ? "student" : "teacher", err);
     t->best_teacher_path = dn_path_join(run, "best.pth", err);
-    t->heads_path = dn_path_join(run, "teacher_checkpoint.pth", err);
+    t->heads_path = dn_path_join(
+        run, t->distil.on ? "student_checkpoint.pth" : "teacher_checkpoint.pth", err);
     if (!t->checkpoints || !t->config_path || !t->metrics_path || !t->teacher_path ||
         !t->folder_path || !t->best_teacher_path || !t->heads_path)
         return false;
@@ -178,7 +186,8 @@ bool dn_trainer_open_table(struct trainer *t, enum dino_dtype dtype, struct dino
         return dn_fail(err, DINO_EUNSUPPORTED, "device %s cannot train", t->device->name);
     t->state.dtype = t->device->activation;
     t->queue = dn_queue_new(t->device, threads, err);
-    return t->queue && dn_params_table_init(&t->table, &net, err);
+    return t->queue && dn_params_table_init(&t->table, &net, err) &&
+           (!t->distil.on || dn_distil_load(&t->distil, t->queue, &t->config, err));
 }
 
 static bool open_blocks(struct trainer *t, struct dino_error *err)
@@ -191,7 +200,7 @@ struct ssl_config dn_trainer_ssl(const struct trainer *t)
 {
     const struct train_config *c = &t->config;
 
-    return (struct ssl_config){
+    struct ssl_config config = {
         .images = t->part.count,
         .all_images = t->part.all,
         .first_image = t->part.first,
@@ -210,6 +219,9 @@ struct ssl_config dn_trainer_ssl(const struct trainer *t)
         .drop_path = c->student.drop_path_rate,
         .checkpointing = t->options->checkpointing,
     };
+    if (t->distil.on)
+        dn_distil_plan(&t->distil, &config);
+    return config;
 }
 
 /* The largest part that leaves half of the memory to others, unless the size is given. Memory
@@ -226,7 +238,8 @@ static bool open_net(struct trainer *t, int micro, enum dino_dtype dtype,
         return false;
     config = dn_trainer_ssl(t);
     size_t blocks =
-        dn_blocks_bytes(&t->table, dn_train_dtype(t->device), dino_comm_size(t->comm));
+        dn_blocks_bytes(&t->table, dn_train_dtype(t->device), dino_comm_size(t->comm)) +
+        t->distil.bytes;
     if (!dn_choose_parts(t->queue, &t->table, &config, micro,
                          dn_memory_all() / 2 / near - (double)blocks, &bytes, err))
         return false;
@@ -251,30 +264,36 @@ static bool open_step(struct trainer *t, struct dino_error *err)
 
 static bool begin(struct trainer *t, struct dino_error *err)
 {
-    size_t count = t->table.elements, width = dino_dtype_size(t->blocks.dtype);
+    size_t count = t->table.elements;
     float *values = dn_calloc(count, sizeof *values, "the first weights", err);
-    double *wide = width == 8 ? dn_calloc(count, sizeof *wide, "the first weights", err) : NULL;
-    bool ok = values && (width == 4 || wide);
 
-    if (ok) {
-        dn_first_weights(&t->table, t->config.student.layerscale, t->dataset.seed, values);
-        if (t->config.student.cosine_init)
-            dn_cosine_weights(&t->table, values);
-        ok = !t->from.path ||
-             dn_warm_start_read(&t->from, &t->table, t->from_heads, values, err);
-    }
-    if (ok) {
-        const struct device_ops *ops = t->device->ops;
-        for (size_t i = 0; wide && i < count; i++)
-            wide[i] = (double)values[i];
-        const void *from = wide ? (const void *)wide : values;
-        ops->upload(t->queue, t->blocks.student, from, count * width);
-        ops->upload(t->queue, t->blocks.teacher, from, count * width);
-        ok = dn_queue_finish(t->queue, err);
-    }
-    free(wide);
+    if (!values)
+        return false;
+    dn_first_weights(&t->table, t->config.student.layerscale, t->dataset.seed, values);
+    if (t->config.student.cosine_init)
+        dn_cosine_weights(&t->table, values);
+    bool ok = (!t->from.path ||
+               dn_warm_start_read(&t->from, &t->table, t->from_heads, values, err)) &&
+              dn_params_upload(t->queue, t->blocks.student, values, count, err) &&
+              dn_params_upload(t->queue, t->blocks.teacher, values, count, err);
     free(values);
     return ok;
+}
+
+static bool same_teacher(const struct trainer *t, struct dino_error *err)
+{
+    struct run_state was;
+
+    if (!dn_checkpoint_peek(t->resumed, &was, NULL, err))
+        return false;
+    if (was.teacher == t->distil.whole)
+        return true;
+    return dn_fail(err, DINO_EARG,
+                   "%s: was trained %s, now there is %s: a run keeps its teacher", t->resumed,
+                   was.teacher ? "by a frozen teacher" : "without one",
+                   !t->distil.on ? "none"
+                   : was.teacher ? "another"
+                                 : "a frozen teacher");
 }
 
 static bool resume(struct trainer *t, struct dino_error *err)
@@ -282,7 +301,8 @@ static bool resume(struct trainer *t, struct dino_error *err)
     uint64_t names = t->state.names;
     struct run_numbers numbers = {t->queue, &t->table, &t->blocks, &t->step};
 
-    if (!dn_checkpoint_read(t->resumed, &numbers, &t->state, t->settings.text, err))
+    if (!same_teacher(t, err) ||
+        !dn_checkpoint_read(t->resumed, &numbers, &t->state, t->settings.text, err))
         return false;
     if (t->state.pictures != t->dataset.count || t->state.names != names)
         return dn_fail(err, DINO_EARG,
@@ -330,6 +350,14 @@ static void fill_byte_values(struct trainer *t)
             t->byte_value[c][v] = ((float)v / 255.0F - mean[c]) / std[c];
 }
 
+/* What the teacher says is kept, if that is wanted, and its heads are made, if it has none. */
+static bool open_teacher(struct trainer *t, struct dino_error *err)
+{
+    return dn_distil_keep(&t->distil, &t->step, &t->config, &t->dataset, t->state.names,
+                          t->options->cache, t->steps, err) &&
+           (!t->distil.makes_heads || dn_trainer_make_heads(t, err));
+}
+
 static bool open_crops(struct trainer *t, struct dino_error *err)
 {
     const struct ssl_config *c = &t->step.config;
@@ -339,6 +367,7 @@ static bool open_crops(struct trainer *t, struct dino_error *err)
         .threads = t->options->readers ? t->options->readers : dn_comm_cores(t->comm),
         .part = t->part,
         .first_step = t->state.step,
+        .period = t->distil.period,
         .skipped = t->options->skipped,
         .context = t->options->context,
     };
@@ -346,7 +375,7 @@ static bool open_crops(struct trainer *t, struct dino_error *err)
     fill_byte_values(t);
     t->global = dn_calloc(global * 3, side * side * sizeof *t->global, "crops", err);
     t->local = dn_calloc(local * 3 + 1, small * small * sizeof *t->local, "crops", err);
-    if (!t->global || !t->local)
+    if (!t->global || !t->local || (t->distil.on && !open_teacher(t, err)))
         return false;
     t->loader = dn_loader_open(&t->dataset, &t->config, &options, err);
     return t->loader != NULL;
@@ -398,8 +427,10 @@ static bool open_all(struct trainer *t, struct dino_error *err)
         !dn_comm_agree(c, find_checkpoint(t, err), err) ||
         !dn_comm_agree(
             c, how_it_began(t, &micro, &dtype, err) && open_net(t, micro, dtype, err), err) ||
-        !dn_comm_agree(c, open_step(t, err), err) ||
-        !dn_comm_agree(c, t->resumed ? resume(t, err) : begin(t, err), err))
+        !dn_comm_agree(c, open_step(t, err), err))
+        return false;
+    t->state.teacher = t->distil.whole;
+    if (!dn_comm_agree(c, t->resumed ? resume(t, err) : begin(t, err), err))
         return false;
     t->first_step = t->saved_step = t->state.step;
     return dn_comm_agree(c, (!first || open_files(t, err)) && open_crops(t, err), err);
@@ -438,6 +469,7 @@ void dn_trainer_release(struct trainer *t)
         dn_train_blocks_release(&t->blocks, t->device, &t->table);
     dn_params_table_release(&t->table);
     dn_warm_start_release(&t->from);
+    dn_distil_release(&t->distil, t->device);
     if (t->queue)
         dn_queue_free(t->queue);
     if (t->device)
@@ -479,7 +511,7 @@ void dn_trainer_plan(const struct trainer *t, struct dino_train_plan *plan)
         .steps = t->steps,
         .first_step = t->state.step,
         .lr = t->schedules.lr.base,
-        .bytes = t->step.bytes + dn_train_blocks_bytes(&t->blocks),
+        .bytes = t->step.bytes + t->distil.bytes + dn_train_blocks_bytes(&t->blocks),
         .device = t->device->name,
         .dtype = t->state.dtype,
         .threads = t->queue->threads,
@@ -490,5 +522,13 @@ void dn_trainer_plan(const struct trainer *t, struct dino_train_plan *plan)
         .grid = vit->grid_rows,
         .from_heads = t->from_heads,
         .frozen_epochs = t->config.optim.freeze_backbone_epochs,
+        .teacher = t->distil.on ? t->distil.file.path : NULL,
+        .teacher_dim = t->distil.table.config.backbone.dim,
+        .teacher_depth = t->distil.table.config.backbone.depth,
+        .teacher_has_heads = !t->distil.makes_heads,
+        .cache = t->distil.cache.path,
+        .cache_record = t->distil.row_bytes,
+        .cache_steps = t->distil.cache.steps,
+        .cache_made = t->distil.cache.made,
     };
 }
