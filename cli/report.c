@@ -221,7 +221,9 @@ int dn_report_finish(struct report *report, int status)
     int number = dn_signal_seen();
 
     dn_report_clear(report);
-    if (fflush(stdout) != 0 && !report->write_error)
+    /* Pages of help go to stdout directly: a write that failed on the way left its mark, and
+     * errno as it was, but not always something to flush. */
+    if ((fflush(stdout) != 0 || ferror(stdout)) && !report->write_error)
         report->write_error = errno;
     if (number) {
         complain(report, "stopped by %s", number == SIGINT ? "Ctrl-C" : strsignal(number));
