@@ -30,9 +30,12 @@ TEST(every_operation_has_a_kernel_with_a_name)
 
 TEST(the_peak_grows_with_narrower_numbers_and_is_zero_without_instructions)
 {
-    int devices = ops_devices();
-    (void)devices;
+    ops_devices();
     struct bench b = ops_open(0);
+    if (strcmp(b.device->name, "cpu") != 0) {
+        ops_close(&b);
+        SKIP("only the processor's peak is measured");
+    }
     double f32 = b.device->ops->peak(b.device, DINO_F32, 1);
     double bf16 = b.device->ops->peak(b.device, DINO_BF16, 1);
     double i8 = b.device->ops->peak(b.device, DINO_I8, 1);
@@ -40,8 +43,6 @@ TEST(the_peak_grows_with_narrower_numbers_and_is_zero_without_instructions)
     if (getenv("DINO_TEST_MEASURE"))
         print_message("peak of one thread: f32 %.0f bf16 %.0f int8 %.0f GFLOP/s\n", f32, bf16,
                       i8);
-    if (strcmp(b.device->name, "cpu") != 0)
-        SKIP("only the processor's peak is measured");
     CHECK(f32 > 0.1);
     CHECK(bf16 == 0 || bf16 > f32);
     CHECK(i8 == 0 || i8 > f32);
