@@ -1,8 +1,8 @@
 /*
  * Training steps on device cpu, all of a step but the reading of pictures.
  *   bench_train [s | t] [f32 | bf16] [images [micro [threads [prototypes]]]]
- * s: ViT-S/14, 2 x 224 + 8 x 98 pixels, as the peers of docs/performance.md; t: the preset
- * vitt14-small-data, width 192, 2 x 98 + 6 x 42 pixels. Prints seconds and images a second.
+ * s: ViT-S/14, 2 x 224 + 8 x 98 pixels, as the peers of docs/performance.md; t: width
+ * 192, 12 blocks, 2 x 98 + 6 x 42 pixels, 64 pictures. Prints seconds and images a second.
  */
 #include <stdio.h>
 #include <stdlib.h>
