@@ -10,6 +10,7 @@
 struct settings {
     struct model_settings model; /* only head and labels are asked for */
     int layout, dtype;           /* choices */
+    int size;
     bool quiet;
 };
 
@@ -20,6 +21,8 @@ static const struct option rows[] = {
      "auto: .pth is official, all else Hugging Face", "auto"},
     {"dtype", 0, OPTION_CHOICE, PLACE(dtype), "keep|f32|f16|bf16|int8",
      "of the weights; int8: of the matrices", "keep"},
+    {"size", 0, OPTION_INT, PLACE(size), "N",
+     "pixels that the folder's preprocessor crops; 0: as in IN, else 224", NULL, 0, 8192},
     {"quiet", 'q', OPTION_FLAG, PLACE(quiet), NULL, "no progress, no summary"},
     {0},
 };
@@ -40,6 +43,7 @@ static int run(struct call *call)
         .layout = (enum dino_layout)settings->layout,
         .dtype = dtypes[settings->dtype],
         .labels = settings->model.labels,
+        .picture_size = settings->size,
         .progress = dn_report_progress,
         .context = call->report,
     };

@@ -497,6 +497,8 @@ struct dino_convert_options {
     const char *head;        /* official linear head to write along */
     const char *labels;      /* text file, one class name a line */
     int heads;               /* attention heads; 0 = config.json's, else width / 64 */
+    int picture_size;        /* pixels a side that the folder's preprocessor_config.json crops
+                                (after a resize to 8/7 of them); 0: the input's, else 224 */
     dino_progress_fn progress;
     void *context;
 };

@@ -84,10 +84,10 @@ struct dino_train_options {
     const char *const *pictures; /* folders, lists and tar shards; labels are not read */
     int picture_count;
     const char *output; /* the run's folder */
-    /* A trained network to begin with: a run's folder (its last checkpoint), or any file or
-     * folder that dino_model_open takes. Sets student.pretrained_weights, takes the network's
-     * shape, crops and, where it has them, heads from there, and gentler schedules; NULL: what
-     * student.pretrained_weights says, which takes the shape and weights alone. */
+    /* A trained network to begin with: a run's folder (its last checkpoint, else its best), or
+     * any file or folder that dino_model_open takes. Sets student.pretrained_weights, takes the
+     * network's shape, crops and, where it has them, heads from there, and gentler schedules;
+     * NULL: what student.pretrained_weights says, which takes the shape and weights alone. */
     const char *from;
     bool high_res; /* with from: crops of twice the side, the run's schedules shortened */
     /*

@@ -14,8 +14,7 @@ rm -rf "$work"
 mkdir -p "$work" "$home"
 build/draw "$work/scenes"
 
-"$dino" convert "$model" "$work/backbone" --dtype bf16
-sed -i "s/224/$size/g; s/256/$((size * 8 / 7))/" "$work/backbone/preprocessor_config.json"
+"$dino" convert "$model" "$work/backbone" --dtype bf16 --size "$size"
 
 # Settings and curves of each run, without the folders of this machine.
 stage=0

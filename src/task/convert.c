@@ -223,15 +223,16 @@ static const char *const FOLDER_FILES[] = {"model.safetensors", "config.json",
 
 static bool fill_folder(struct convert *c, const char *folder, struct dino_error *err)
 {
-    char *paths[3] = {NULL}, *config = NULL;
+    char *paths[3] = {NULL}, *config = NULL, *preprocessor = NULL;
     bool ok = true;
 
     for (int i = 0; i < 3 && ok; i++)
         ok = (paths[i] = dn_path_join(folder, FOLDER_FILES[i], err)) != NULL;
-    ok = ok && dn_convert_config_text(c, &config, err) && write_file(c, paths[0], err) &&
-         write_text(paths[1], config, err) &&
-         write_text(paths[2], dn_convert_preprocessor_text(c), err);
+    ok = ok && dn_convert_config_text(c, &config, err) &&
+         dn_convert_preprocessor_text(c, &preprocessor, err) && write_file(c, paths[0], err) &&
+         write_text(paths[1], config, err) && write_text(paths[2], preprocessor, err);
     free(config);
+    free(preprocessor);
     for (int i = 0; i < 3; i++)
         free(paths[i]);
     return ok;

@@ -60,7 +60,7 @@ bool dn_convert_write(struct convert *c, const char *path, struct dino_error *er
 
 /* config.json and preprocessor_config.json of a Hugging Face folder; *text is heap. */
 bool dn_convert_config_text(const struct convert *c, char **text, struct dino_error *err);
-const char *dn_convert_preprocessor_text(const struct convert *c);
+bool dn_convert_preprocessor_text(const struct convert *c, char **text, struct dino_error *err);
 
 /* Is anything written as int8? */
 bool dn_convert_int8(const struct convert *c);

@@ -4,6 +4,7 @@
 #include <jansson.h>
 #include <stdio.h>
 
+#include "base/alloc.h"
 #include "base/str.h"
 
 /* What transformers computes from hidden_size and mlp_ratio. */
@@ -133,21 +134,29 @@ bool dn_convert_config_text(const struct convert *c, char **text, struct dino_er
                             c->tensors.path);
 }
 
-const char *dn_convert_preprocessor_text(const struct convert *c)
+bool dn_convert_preprocessor_text(const struct convert *c, char **text, struct dino_error *err)
 {
-    static const char standard[] = "{\n"
-                                   "  \"crop_size\": {\"height\": 224, \"width\": 224},\n"
-                                   "  \"do_center_crop\": true,\n"
-                                   "  \"do_convert_rgb\": true,\n"
-                                   "  \"do_normalize\": true,\n"
-                                   "  \"do_rescale\": true,\n"
-                                   "  \"do_resize\": true,\n"
-                                   "  \"image_mean\": [0.485, 0.456, 0.406],\n"
-                                   "  \"image_processor_type\": \"BitImageProcessor\",\n"
-                                   "  \"image_std\": [0.229, 0.224, 0.225],\n"
-                                   "  \"resample\": 3,\n"
-                                   "  \"rescale_factor\": 0.00392156862745098,\n"
-                                   "  \"size\": {\"shortest_edge\": 256}\n"
-                                   "}\n";
-    return c->tensors.preprocessor ? c->tensors.preprocessor : standard;
+    int wanted = c->options->picture_size, crop = wanted > 0 ? wanted : 224;
+    struct str out = {0};
+
+    if (c->tensors.preprocessor && wanted == 0)
+        return (*text = dn_strdup(c->tensors.preprocessor, err)) != NULL;
+    dn_str_addf(&out,
+                "{\n"
+                "  \"crop_size\": {\"height\": %d, \"width\": %d},\n"
+                "  \"do_center_crop\": true,\n"
+                "  \"do_convert_rgb\": true,\n"
+                "  \"do_normalize\": true,\n"
+                "  \"do_rescale\": true,\n"
+                "  \"do_resize\": true,\n"
+                "  \"image_mean\": [0.485, 0.456, 0.406],\n"
+                "  \"image_processor_type\": \"BitImageProcessor\",\n"
+                "  \"image_std\": [0.229, 0.224, 0.225],\n"
+                "  \"resample\": 3,\n"
+                "  \"rescale_factor\": 0.00392156862745098,\n"
+                "  \"size\": {\"shortest_edge\": %d}\n"
+                "}\n",
+                crop, crop, (crop * 8 + 3) / 7);
+    *text = out.text;
+    return !out.failed || dn_fail_memory(err, out.size, "preprocessor_config.json");
 }

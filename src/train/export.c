@@ -93,6 +93,7 @@ bool dn_export_folder(const char *folder, const char *pth, const struct vit_conf
     struct str fresh = {0};
 
     options.heads = config->heads;
+    options.picture_size = config->grid_rows * config->patch;
     dn_str_addf(&fresh, "%s.new", folder);
     if (fresh.failed)
         return dn_fail_memory(err, strlen(folder), "a path");

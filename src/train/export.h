@@ -13,7 +13,8 @@ bool dn_export_teacher(const char *path, struct queue *queue, const struct param
 bool dn_export_all(const char *path, struct queue *queue, const struct params_table *table,
                    const struct train_blocks *blocks, struct dino_error *err);
 
-/* A Hugging Face folder from that file; what stood there of an earlier export is replaced. */
+/* A Hugging Face folder from that file, for pictures of the size of its position grid; what
+ * stood there of an earlier export is replaced. */
 bool dn_export_folder(const char *folder, const char *pth, const struct vit_config *config,
                       struct dino_error *err);
 

@@ -247,7 +247,8 @@ static bool note(struct trainer *t, const struct made *m, struct dino_error *err
     return ok;
 }
 
-/* What may be lost is not saved over what is good. One clock decides for all. */
+/* The state before this step's update: its loss and gradient are known to be numbers, so that
+ * what is saved is good to go on from. One clock decides for all. */
 static bool save_if_due(struct trainer *t, struct dino_error *err)
 {
     const struct dino_train_options *o = t->options;
@@ -255,7 +256,7 @@ static bool save_if_due(struct trainer *t, struct dino_error *err)
     bool due = o->save_steps > 0 ? t->state.step % o->save_steps == 0
                                  : dn_trainer_seconds() - t->saved_at >= seconds;
 
-    due = dn_comm_any(t->comm, due && dn_trainer_first(t));
+    due = dn_comm_any(t->comm, due && t->state.step > t->first_step && dn_trainer_first(t));
     return t->bad_signs > 0 || !due || dn_trainer_save(t, err);
 }
 
@@ -299,7 +300,8 @@ static bool one_step(struct trainer *t, struct made *m, struct dino_error *err)
     double before = dn_trainer_seconds();
 
     *m = (struct made){.rates = dn_schedules_at(&t->schedules, t->state.step), .knn = -1};
-    if (!gradient(t, m, err) || !numbers_good(t, m, err) || !look(t, m, err))
+    if (!gradient(t, m, err) || !numbers_good(t, m, err) || !look(t, m, err) ||
+        !save_if_due(t, err))
         return false;
     update(t, m);
     if (!dn_comm_agree(t->comm, dn_queue_finish(t->queue, err), err))
@@ -307,8 +309,7 @@ static bool one_step(struct trainer *t, struct made *m, struct dino_error *err)
     t->state.step++;
     m->seconds = dn_trainer_seconds() - before;
     return probe(t, m, err) &&
-           dn_comm_agree(t->comm, !dn_trainer_first(t) || note(t, m, err), err) &&
-           save_if_due(t, err);
+           dn_comm_agree(t->comm, !dn_trainer_first(t) || note(t, m, err), err);
 }
 
 /* The state behind the last step, whatever was due; then the teacher as a folder. */

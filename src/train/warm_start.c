@@ -14,15 +14,18 @@ static const char *const modules[] = {"backbone.", "dino_head.", "ibot_head."};
 
 /* ---- which file ---- */
 
-/* RUN/checkpoints/step-N.safetensors of the largest N, where PATH is a run; else PATH. Heap. */
+/* Of a run's folder its latest checkpoint, else its best; else PATH. Heap. */
 static char *file_of(const char *path, struct dino_error *err)
 {
     char *folder = dn_path_join(path, "checkpoints", err);
     int64_t latest = folder ? dn_checkpoint_latest(folder) : -1;
-    char *file = !folder      ? NULL
-                 : latest < 0 ? dn_strdup(path, err)
-                              : dn_checkpoint_path(folder, latest, err);
+    char *best = folder ? dn_path_join(folder, "best.safetensors", err) : NULL;
+    char *file = !best             ? NULL
+                 : latest >= 0     ? dn_checkpoint_path(folder, latest, err)
+                 : dn_exists(best) ? dn_strdup(best, err)
+                                   : dn_strdup(path, err);
 
+    free(best);
     free(folder);
     return file;
 }

@@ -376,6 +376,14 @@ TEST(neighbours_are_asked_before_the_first_step_and_are_the_best_so_far)
     CHECK(fabs(json_number_value(json_object_get(object, "first_knn")) - w.first_knn) < 1e-3);
     json_decref(object);
     fclose(file);
+
+    /* a run of which only the best state is left is still one to begin with */
+    struct dino_train_options next = {.from = in_scratch("asked")};
+    CHECK(remove(in_scratch("asked/checkpoints/step-00000001.safetensors")) == 0);
+    err = (struct dino_error){0};
+    w = (struct watch){.stop_at = 1};
+    CHECK(!train("next", &w, next, still, &err) && err.code == DINO_ECANCELLED);
+    CHECK(strstr(w.from, "asked/checkpoints/best.safetensors") && w.plan.from_heads);
 }
 
 TEST(what_cannot_be_is_answered_by_one_line)

@@ -170,6 +170,11 @@ TEST(the_teacher_opens_as_a_model_in_both_layouts_with_the_same_features)
         const struct dino_model_info *info = dino_model_info(model);
         CHECK(info->dim == 64 && info->depth == 2 && info->patch == 7 && info->registers == 1);
         CHECK(info->grid_rows == 4 && info->positions == DINO_POSITIONS_ANTIALIAS);
+        struct dino_view view; /* the folder is for pictures as large as those of training */
+        if (k == 1) {
+            CHECK_OK(dino_view_named(&view, "hf", 0, model, &err), err);
+            CHECK(view.crop_width == 28 && view.crop_height == 28 && view.resize == 32);
+        }
         struct dino_session *session = dino_session_new(model, NULL, &err);
         CHECK_OK(session, err);
         struct dino_input input = {.planes = pixels, .height = 28, .width = 28};
@@ -265,17 +270,26 @@ TEST(a_damaged_checkpoint_is_refused_with_its_name)
           strstr(err.message, "is no checkpoint of a training run"));
 }
 
-TEST(a_run_that_leaves_the_numbers_stops_and_says_so)
+TEST(a_run_that_leaves_the_numbers_keeps_what_is_good_to_go_on_from)
 {
     static const char *const wild[] = {"optim.base_lr=1000", "optim.clip_grad=0",
-                                       "optim.epochs=10", "dino.loss_weight=1e6", NULL};
-    struct dino_train_options options = {.save_steps = 1, .keep = 100, .health_steps = -1};
+                                       "optim.epochs=10", "optim.warmup_epochs=9", NULL};
+    struct dino_train_options options = {.save_steps = 1, .keep = 1, .health_steps = -1};
     struct watch w = {.stop_at = -1};
     struct dino_error err = {0};
+    long long lost = 0;
+    char good[300];
 
     CHECK(!train("wild", &w, &options, wild, &err));
     CHECK(err.code == DINO_EARG && strstr(err.message, "no number; lower optim.base_lr"));
-    CHECK(strstr(err.message, "The last good checkpoint is of step"));
+    /* the state that gave no number is not among the saved ones */
+    CHECK(sscanf(err.message, "stopped at step %lld", &lost) == 1 && lost > 1);
+    snprintf(good, sizeof good, "The last good checkpoint is of step %lld", lost - 1);
+    CHECK(strstr(err.message, good));
+    snprintf(good, sizeof good, "wild/checkpoints/step-%08lld.safetensors", lost - 1);
+    CHECK(dn_exists(in_scratch(good)));
+    snprintf(good, sizeof good, "wild/checkpoints/step-%08lld.safetensors", lost);
+    CHECK(!dn_exists(in_scratch(good)));
 }
 
 TEST(a_collapsed_run_stops_at_its_third_sign_and_saves_nothing_after_the_first)
@@ -289,11 +303,11 @@ TEST(a_collapsed_run_stops_at_its_third_sign_and_saves_nothing_after_the_first)
 
     CHECK(!train("dead", &w, &options, dead, &err));
     if (!strstr(err.message, "stopped at step 22: all pictures have the same class token") ||
-        !strstr(err.message, "The last good checkpoint is of step 20"))
+        !strstr(err.message, "The last good checkpoint is of step 19"))
         fail_msg("%s", err.message);
     CHECK(w.seen == 22);
-    CHECK(dn_exists(in_scratch("dead/checkpoints/step-00000020.safetensors")));
-    CHECK(!dn_exists(in_scratch("dead/checkpoints/step-00000021.safetensors")));
+    CHECK(dn_exists(in_scratch("dead/checkpoints/step-00000019.safetensors")));
+    CHECK(!dn_exists(in_scratch("dead/checkpoints/step-00000020.safetensors")));
 }
 
 TEST(a_healthy_run_says_how_it_is)
