@@ -99,11 +99,14 @@ TEST(a_killed_distillation_goes_on_to_the_same_bytes)
     struct watch w = {.stop_at = -1};
 
     snprintf(bare, sizeof bare, "%s/teacher.pth", teacher());
-    for (int made = 0; made < 2; made++) { /* heads of the teacher's own, or made again */
-        const char *whole = made ? "made_whole" : "own_whole",
-                   *cut = made ? "made_cut" : "own_cut";
+    for (int kind = 0; kind < 4; kind++) {
+        bool made = kind % 2 == 1; /* heads: the teacher's own, or made again */
+        char whole[20], cut[20];
         struct dino_train_options options = {.teacher = made ? bare : teacher(),
+                                             .dtype = kind < 2 ? DINO_F32 : DINO_BF16,
                                              .save_steps = 1};
+        snprintf(whole, sizeof whole, "whole%d", kind);
+        snprintf(cut, sizeof cut, "cut%d", kind);
         w.kill_at = 0;
         CHECK_OK(train(whole, &w, &options, smaller, &err), err);
         pid_t child = fork();
@@ -116,7 +119,7 @@ TEST(a_killed_distillation_goes_on_to_the_same_bytes)
         CHECK(waitpid(child, &status, 0) == child && WIFSIGNALED(status));
         w.kill_at = 0;
         CHECK_OK(train(cut, &w, &options, smaller, &err), err);
-        CHECK(w.plan.first_step > 0);
+        CHECK(w.plan.first_step > 0 && w.plan.dtype == options.dtype);
         check_same_students(whole, cut, STEPS);
     }
 }
