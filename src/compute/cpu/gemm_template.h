@@ -119,13 +119,11 @@ VEC_INLINE void gelu_end(vf v[GROUP], const vf t[GROUP], vf e[GROUP], const vf n
 /*
  * 0.5 x (1 + erf(x / sqrt 2)) = max(x, 0) - t Q(t), t = |x|, where Q(t) = erfc(t / sqrt 2) / 2
  * = 2^p(t) and p is a minimax fit, exact at 0. Relative error 2e-7 near zero and for every
- * positive x; absolute 1e-8 in the negative tail. Beyond 8, Q is 6e-16.
+ * positive x; absolute 1e-8 in the negative tail. Beyond 8, Q is 6e-16. From x: t and p.
  */
-VEC_INLINE void gelu_exact(vf v[GROUP])
+VEC_INLINE void tail_exact(const vf x[GROUP], vf t[GROUP], vf p[GROUP])
 {
-    vf t[GROUP], p[GROUP], n[GROUP], e[GROUP];
-
-    GROUP_LOOP t[i] = vf_min(vf_set1(8.0F), vf_abs(v[i]));
+    GROUP_LOOP t[i] = vf_min(vf_set1(8.0F), vf_abs(x[i]));
     GROUP_LOOP p[i] = vf_set1(-1.67961442e-8F);
     HORNER(p, t, 5.6472535e-7F);
     HORNER(p, t, -7.96093837e-6F);
@@ -137,6 +135,25 @@ VEC_INLINE void gelu_exact(vf v[GROUP])
     HORNER(p, t, -0.459192028F);
     HORNER(p, t, -1.15110729F);
     HORNER(p, t, -1.0F);
+}
+
+/* The same for results that are rounded to bf16 next: Q within 1.1e-4, and 0 beyond 5.5. */
+VEC_INLINE void tail_rough(const vf x[GROUP], vf t[GROUP], vf p[GROUP])
+{
+    GROUP_LOOP t[i] = vf_min(vf_set1(5.5F), vf_abs(x[i]));
+    GROUP_LOOP p[i] = vf_set1(-0.000397098238F);
+    HORNER(p, t, 0.00656198247F);
+    HORNER(p, t, -0.0506355703F);
+    HORNER(p, t, -0.46098251F);
+    HORNER(p, t, -1.15061476F);
+    HORNER(p, t, -1.0F);
+}
+
+VEC_INLINE void gelu_exact(vf v[GROUP])
+{
+    vf t[GROUP], p[GROUP], n[GROUP], e[GROUP];
+
+    tail_exact(v, t, p);
     GROUP_LOOP n[i] = vf_round(p[i]);
     GROUP_LOOP p[i] = p[i] - n[i];
     GROUP_LOOP e[i] = vf_set1(0.00015353362F); /* as vf_exp2 */
@@ -149,18 +166,11 @@ VEC_INLINE void gelu_exact(vf v[GROUP])
     gelu_end(v, t, e, n);
 }
 
-/* The same for results that are rounded to bf16 next: Q within 1.1e-4, and 0 beyond 5.5. */
 VEC_INLINE void gelu_rough(vf v[GROUP])
 {
     vf t[GROUP], p[GROUP], n[GROUP], e[GROUP];
 
-    GROUP_LOOP t[i] = vf_min(vf_set1(5.5F), vf_abs(v[i]));
-    GROUP_LOOP p[i] = vf_set1(-0.000397098238F);
-    HORNER(p, t, 0.00656198247F);
-    HORNER(p, t, -0.0506355703F);
-    HORNER(p, t, -0.46098251F);
-    HORNER(p, t, -1.15061476F);
-    HORNER(p, t, -1.0F);
+    tail_rough(v, t, p);
     GROUP_LOOP n[i] = vf_round(p[i]);
     GROUP_LOOP p[i] = p[i] - n[i];
     GROUP_LOOP e[i] = vf_set1(0.055171668F); /* as vf_exp2_rough */
@@ -310,30 +320,14 @@ static void finish(const struct gemm_finish *f)
  */
 VEC_INLINE void gelu_and_slope(vf h[GROUP], vf slope[GROUP], const int rough)
 {
-    vf top = vf_set1(rough ? 5.5F : 8.0F), t[GROUP], p[GROUP], q[GROUP];
+    vf t[GROUP], p[GROUP], q[GROUP];
 
-    GROUP_LOOP t[i] = vf_min(top, vf_abs(h[i]));
     if (rough) {
-        GROUP_LOOP p[i] = vf_set1(-0.000397098238F); /* as gelu_rough */
-        HORNER(p, t, 0.00656198247F);
-        HORNER(p, t, -0.0506355703F);
-        HORNER(p, t, -0.46098251F);
-        HORNER(p, t, -1.15061476F);
-        HORNER(p, t, -1.0F);
+        tail_rough(h, t, p);
         GROUP_LOOP q[i] = vf_exp2_rough(p[i]);
         GROUP_LOOP p[i] = vf_exp2_rough(t[i] * t[i] * vf_set1(-0.72134752F));
     } else {
-        GROUP_LOOP p[i] = vf_set1(-1.67961442e-8F); /* as gelu_exact */
-        HORNER(p, t, 5.6472535e-7F);
-        HORNER(p, t, -7.96093837e-6F);
-        HORNER(p, t, 5.96764334e-5F);
-        HORNER(p, t, -0.000223856381F);
-        HORNER(p, t, -0.000112858246F);
-        HORNER(p, t, 0.0070824467F);
-        HORNER(p, t, -0.0525315104F);
-        HORNER(p, t, -0.459192028F);
-        HORNER(p, t, -1.15110729F);
-        HORNER(p, t, -1.0F);
+        tail_exact(h, t, p);
         GROUP_LOOP q[i] = vf_exp2(p[i]);
         GROUP_LOOP p[i] = vf_exp2(t[i] * t[i] * vf_set1(-0.72134752F));
     }
