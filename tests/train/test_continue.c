@@ -336,32 +336,10 @@ TEST(a_stage_killed_anywhere_goes_on_to_the_same_bytes)
                      in_scratch("killed/teacher_checkpoint.pth")));
 }
 
-/* Flat colours, a folder a class. */
-static const char *colours(void)
-{
-    struct dino_error err = {0};
-    const char *path = in_scratch("colours");
-
-    mkdir(path, 0777);
-    for (int i = 0; i < 24; i++) {
-        struct dino_image image = {0};
-        char name[400];
-        snprintf(name, sizeof name, "%s/%s", path, i % 2 ? "red" : "blue");
-        mkdir(name, 0777);
-        snprintf(name, sizeof name, "%s/%s/%02d.png", path, i % 2 ? "red" : "blue", i);
-        CHECK_OK(dino_image_alloc(&image, 32, 32, &err), err);
-        for (int k = 0; k < 32 * 32 * 3; k++)
-            image.pixels[k] = (uint8_t)(k % 3 == (i % 2 ? 0 : 2) ? 200 + i % 32 : 20 + k % 7);
-        CHECK_OK(dino_image_write(&image, name, &err), err);
-        dino_image_release(&image);
-    }
-    return path;
-}
-
 TEST(neighbours_are_asked_before_the_first_step_and_are_the_best_so_far)
 {
     char folder[300], line[2000];
-    snprintf(folder, sizeof folder, "%s", colours());
+    snprintf(folder, sizeof folder, "%s", draw_colours("colours", 24));
     struct dino_train_options options = {
         .from = first_run(), .knn_train = folder, .knn_val = folder};
     struct watch w = {.stop_at = 1, .first_knn = -1};

@@ -17,29 +17,6 @@
 #include "train/knn_probe.h"
 #include "train/testing_run.h"
 
-/* Flat colours, half of them red and half of them blue. */
-static const char *colours(const char *folder, int count)
-{
-    static char path[256];
-    char name[400];
-    struct dino_error err = {0};
-
-    snprintf(path, sizeof path, "%s/%s", testing_scratch(), folder);
-    mkdir(path, 0777);
-    for (int i = 0; i < count; i++) {
-        struct dino_image image = {0};
-        snprintf(name, sizeof name, "%s/%s", path, i % 2 ? "red" : "blue");
-        mkdir(name, 0777);
-        snprintf(name, sizeof name, "%s/%s/%02d.png", path, i % 2 ? "red" : "blue", i);
-        CHECK_OK(dino_image_alloc(&image, 32, 32, &err), err);
-        for (int k = 0; k < 32 * 32 * 3; k++)
-            image.pixels[k] = (uint8_t)(k % 3 == (i % 2 ? 0 : 2) ? 200 + i % 32 : 20 + k % 7);
-        CHECK_OK(dino_image_write(&image, name, &err), err);
-        dino_image_release(&image);
-    }
-    return path;
-}
-
 TEST(two_epochs_lower_the_loss)
 {
     static const char *const longer[] = {"optim.epochs=2", "train.OFFICIAL_EPOCH_LENGTH=20",
@@ -188,7 +165,7 @@ TEST(the_teacher_opens_as_a_model_in_both_layouts_with_the_same_features)
 
 TEST(neighbours_are_found_where_colours_are_classes)
 {
-    const char *folder = colours("colours", 24);
+    const char *folder = draw_colours("colours", 24);
     struct dino_train_options options = {
         .pictures = &folder, .picture_count = 1, .knn_train = folder, .knn_val = folder};
     struct watch w = {.stop_at = -1};

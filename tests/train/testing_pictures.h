@@ -40,4 +40,27 @@ static inline const char *draw_pictures(const char *folder, int count, unsigned 
     return path;
 }
 
+/* Flat colours, half of them red and half of them blue. */
+static inline const char *draw_colours(const char *folder, int count)
+{
+    static char path[256];
+    char name[400];
+    struct dino_error err = {0};
+
+    snprintf(path, sizeof path, "%s/%s", testing_scratch(), folder);
+    mkdir(path, 0777);
+    for (int i = 0; i < count; i++) {
+        struct dino_image image = {0};
+        snprintf(name, sizeof name, "%s/%s", path, i % 2 ? "red" : "blue");
+        mkdir(name, 0777);
+        snprintf(name, sizeof name, "%s/%s/%02d.png", path, i % 2 ? "red" : "blue", i);
+        CHECK_OK(dino_image_alloc(&image, 32, 32, &err), err);
+        for (int k = 0; k < 32 * 32 * 3; k++)
+            image.pixels[k] = (uint8_t)(k % 3 == (i % 2 ? 0 : 2) ? 200 + i % 32 : 20 + k % 7);
+        CHECK_OK(dino_image_write(&image, name, &err), err);
+        dino_image_release(&image);
+    }
+    return path;
+}
+
 #endif
