@@ -67,12 +67,12 @@ foreach(source ${test_files})
     endif()
 
     # Tests whose device can be chosen, on the emulated GPU.
-    if(name MATCHES "^test_(op_linear|op_attend|op_rows|op_points|op_device|tiny_models)$")
+    if(name MATCHES "^test_(op_linear|op_attend|op_rows|op_points|op_device|op_train|tiny_models|train_step)$")
         add_test(NAME ${name}_cuda COMMAND ${name})
         set_tests_properties(${name}_cuda PROPERTIES LABELS "${kind};cuda" TIMEOUT 600
             SKIP_RETURN_CODE 77 ENVIRONMENT "${test_environment};${cuda_environment}")
     endif()
-    if(name MATCHES "^test_op_(linear|rows|device)$") # as on a GPU with memory of its own
+    if(name MATCHES "^test_(op_linear|op_rows|op_device|train_ops|train_loss|train_net)$") # as on a GPU with memory of its own
         add_test(NAME ${name}_mirror COMMAND ${name})
         set_tests_properties(${name}_mirror PROPERTIES LABELS "${kind};cuda" TIMEOUT 600
             ENVIRONMENT "${test_environment};${cuda_environment};DINO_TEST_MIRROR=1")

@@ -105,8 +105,8 @@ double ops_get(struct mat m, int row, int col)
     return value;
 }
 
-struct guarded ops_random(int rows, int cols, int pad, enum dino_dtype dtype, float scale,
-                          uint64_t seed)
+static struct guarded random_at(int offset, int rows, int cols, int pad, enum dino_dtype dtype,
+                                float scale, uint64_t seed)
 {
     size_t size = dino_dtype_size(dtype), stride = (size_t)(cols + pad);
     struct guarded g = {.bytes = 2 * GUARD + size * ((size_t)rows * stride + 1)};
@@ -114,13 +114,25 @@ struct guarded ops_random(int rows, int cols, int pad, enum dino_dtype dtype, fl
     g.block = aligned_alloc(64, (g.bytes + 63) / 64 * 64);
     CHECK(g.block);
     memset(g.block, PATTERN, g.bytes);
-    g.mat = dn_mat(g.block + GUARD + size, rows, cols, dtype);
+    g.mat = dn_mat(g.block + GUARD + (size_t)offset * size, rows, cols, dtype);
     g.mat.stride = (ptrdiff_t)stride;
     for (int r = 0; r < rows; r++)
         for (int c = 0; c < cols; c++)
             store(g.mat, r, c,
                   scale * uniform(seed, (uint64_t)r * (uint64_t)cols + (uint64_t)c));
     return g;
+}
+
+struct guarded ops_random(int rows, int cols, int pad, enum dino_dtype dtype, float scale,
+                          uint64_t seed)
+{
+    return random_at(1, rows, cols, pad, dtype, scale, seed);
+}
+
+struct guarded ops_aligned(int rows, int cols, int pad, enum dino_dtype dtype, float scale,
+                           uint64_t seed)
+{
+    return random_at(0, rows, cols, pad, dtype, scale, seed);
 }
 
 struct guarded ops_like(const struct guarded *from)

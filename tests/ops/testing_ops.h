@@ -41,6 +41,9 @@ struct guarded {
  * starts one element off every alignment that is wider than the element. */
 struct guarded ops_random(int rows, int cols, int pad, enum dino_dtype dtype, float scale,
                           uint64_t seed);
+/* The same beginning at a multiple of 64 bytes, as blocks of devices do. */
+struct guarded ops_aligned(int rows, int cols, int pad, enum dino_dtype dtype, float scale,
+                           uint64_t seed);
 struct guarded ops_like(const struct guarded *from); /* the same bytes in a block of its own */
 void ops_free(struct guarded *g);
 /* Not a byte outside the matrix has changed. */

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "compute/device.h"
+#include "ops/testing_ops.h"
 #include "testing.h"
 
 struct trainer_bench {
@@ -22,7 +23,7 @@ struct trainer_bench {
 };
 
 /* ref in f64 is held to the rounding of the stored f32 values, cpu in f32 to the bar of
- * TRAINING.md, section 2. */
+ * TRAINING.md, section 2. Where DINO_TEST_DEVICE names a GPU it stands for cpu. */
 static const struct {
     const char *name;
     enum dino_dtype dtype;
@@ -35,10 +36,15 @@ enum { TRAIN_DEVICES = 2, TRAIN_BF16 = 2 };
 static inline struct trainer_bench train_open(int i, const char *golden)
 {
     struct trainer_bench b = {.dtype = train_devices[i].dtype, .bar = train_devices[i].bar};
+    const char *wish = testing_device(), *name = train_devices[i].name;
     struct dino_error err = {0};
 
-    b.device = dn_device_open(train_devices[i].name, b.dtype, 0, &err);
+    if (wish && strcmp(name, "cpu") == 0)
+        name = wish;
+    b.device = dn_device_open(name, b.dtype, 0, &err);
     CHECK_OK(b.device, err);
+    if (getenv("DINO_TEST_MIRROR"))
+        b.device = ops_mirror(b.device);
     b.dtype = dn_train_dtype(b.device);
     b.queue = dn_queue_new(b.device, 0, &err);
     CHECK_OK(b.queue, err);
@@ -117,7 +123,9 @@ static inline void train_check_bar(const struct trainer_bench *b, struct mat m,
     char full[320];
     size_t count;
     double worst = 0, most = 0;
+    struct dino_error err = {0};
 
+    CHECK_OK(dn_queue_finish(b->queue, &err), err);
     snprintf(full, sizeof full, "%s%s%s", b->op, *b->op ? "." : "", name);
     float *truth = testing_tensor(&b->file, full, &count);
     if (count != (size_t)m.rows * (size_t)m.cols)

@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "base/half.h"
 #include "compute/cuda/cuda_product.h"
+#include "compute/cuda/cuda_train.h"
 
 bool dn_cuda_ok(cudaError_t result, const struct cuda_device *d, const char *what,
                 struct dino_error *err)
@@ -219,6 +220,7 @@ static const struct device_ops cuda_ops = {
     .copy = dn_cuda_copy,
     .mean_rows = dn_cuda_mean_rows,
     .patchify = dn_cuda_patchify,
+    .train = &dn_cuda_train_ops,
     .kernel_name = kernel_name,
     .peak = peak,
 };

@@ -79,8 +79,35 @@ void dn_cuda_product(struct queue *q, const struct product *p);
 
 /* ---- operations ---- */
 
+/* Threads of a block of the kernels over single numbers. */
+enum { POINTS_BLOCK = 256 };
+
+static inline int dn_cuda_ceil(int64_t a, int64_t b)
+{
+    return (int)((a + b - 1) / b);
+}
+
+static inline bool dn_cuda_aligned(const void *address, size_t bytes)
+{
+    return (uintptr_t)address % bytes == 0;
+}
+
+/* Up to what a block of memory is rounded that another one follows. */
+static inline size_t dn_cuda_padded(size_t bytes)
+{
+    return (bytes + 255) / 256 * 256;
+}
+
 /* m as kernels see it. */
 struct cuda_mat dn_cuda_mat(struct mat m);
+/* Blocks whose threads own a quad of m each. */
+int dn_cuda_quad_blocks(struct mat m);
+const int32_t *dn_cuda_stage_rows(struct queue *q, const int *rows, int count);
+/* The blocks of a launch of attention: each has up to `rows` rows of one sequence. */
+const struct cuda_attend_block *dn_cuda_stage_blocks(struct queue *q, const int *starts,
+                                                     int sequences, int rows, int *count);
+/* x in that dtype: itself, or a copy in `scratch`. */
+struct mat dn_cuda_as(struct queue *q, struct mat x, enum dino_dtype dtype, void *scratch);
 
 void dn_cuda_linear(struct queue *q, const struct op_linear *op);
 void dn_cuda_attend(struct queue *q, const struct op_attend *op);

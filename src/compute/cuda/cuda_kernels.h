@@ -23,6 +23,7 @@ struct cuda_mat {
 struct cuda_layernorm {
     struct cuda_mat y, x;
     const float *weight, *bias;
+    const int32_t *rows; /* row i of y is of row rows[i] of x; or NULL */
     float eps;
     int32_t quads; /* all of the above */
 };

@@ -7,8 +7,7 @@
 #include "compute/cuda/cuda_device.h"
 #include "compute/cuda/cuda_product.h"
 
-/* x as the weight's dtype: itself, or a copy in scratch from byte `used` on. */
-static struct mat input(struct queue *q, struct mat x, enum dino_dtype dtype, char *scratch)
+struct mat dn_cuda_as(struct queue *q, struct mat x, enum dino_dtype dtype, void *scratch)
 {
     struct mat copy = dn_mat(scratch, x.rows, x.cols, dtype);
 
@@ -55,11 +54,6 @@ static void finish(struct queue *q, struct mat x, const struct op_linear *op)
     CUDA_LAUNCH(q, dn_finish_kernel, (int)((quads + 255) / 256), 1, 256, 0, a);
 }
 
-static size_t padded(size_t bytes)
-{
-    return (bytes + 255) / 256 * 256;
-}
-
 void dn_cuda_linear(struct queue *q, const struct op_linear *op)
 {
     const struct cuda_weight *w = (const struct cuda_weight *)op->w;
@@ -73,14 +67,14 @@ void dn_cuda_linear(struct queue *q, const struct op_linear *op)
     bool in_place = op->act == OP_GELU && !op->scale && !op->residual.data;
 
     if (op->x.dtype != dtype)
-        x_bytes = padded(rows * (size_t)op->x.cols * dino_dtype_size(dtype));
+        x_bytes = dn_cuda_padded(rows * (size_t)op->x.cols * dino_dtype_size(dtype));
     if (!direct && !in_place)
         y_bytes = rows * (size_t)op->y.cols * sizeof(float);
     char *scratch = x_bytes + y_bytes ? dn_cuda_scratch(q, x_bytes + y_bytes) : NULL;
     if (x_bytes + y_bytes && !scratch)
         return;
 
-    struct mat x = input(q, op->x, dtype, scratch), y = op->y;
+    struct mat x = dn_cuda_as(q, op->x, dtype, scratch), y = op->y;
     if (y_bytes)
         y = dn_mat(scratch + x_bytes, op->y.rows, op->y.cols, DINO_F32);
     multiply(q, y, x, w, added ? op->residual : (struct mat){0});

@@ -101,6 +101,49 @@ DEVICE float warp_max(float value)
     return value;
 }
 
+/* All threads of a block of 256: the same over the block, by way of 8 numbers of shared memory
+ * that may be used again at once. */
+DEVICE float block_sum(float value, float *shared)
+{
+    value = warp_sum(value);
+    block_sync();
+    shared[thread_x() / 32] = value;
+    block_sync();
+    value = 0;
+    for (int w = 0; w < 8; w++)
+        value += shared[w];
+    return value;
+}
+
+DEVICE float block_max(float value, float *shared)
+{
+    value = warp_max(value);
+    block_sync();
+    shared[thread_x() / 32] = value;
+    block_sync();
+    for (int w = 0; w < 8; w++)
+        value = fmaxf(value, shared[w]);
+    return value;
+}
+
+/*
+ * The mean is rounded, which tells where it is many deviations: what the deviations d from it
+ * sum up to corrects mean and variance.
+ */
+struct moments {
+    float shift, over; /* of the mean; 1 / deviation */
+};
+
+DEVICE struct moments moments_of(float sum, float squares, int cols, float eps)
+{
+    struct moments m;
+
+    m.shift = warp_sum(sum) / (float)cols;
+    float variance = warp_sum(squares) / (float)cols - m.shift * m.shift;
+    m.over = 1 / sqrtf(fmaxf(variance, 0) + eps);
+    return m;
+}
+
 /*
  * 0.5 v (1 + erf(v / sqrt 2)) = v / 2 erfc(z), z = -v / sqrt 2. Far below zero a rounding of z
  * would cost erfc's last digits: what it lost goes through the derivative.
@@ -112,6 +155,12 @@ DEVICE float gelu_of(float v)
     float lost = fmaf(-v, high, -z) - v * low;
     float more = z > 0 && z < 13 ? 1.12837917F * expf(-z * z) * lost : 0;
     return 0.5F * v * (erfcf(z) - more);
+}
+
+/* The slope of gelu_of: Phi(v) + v phi(v), Phi and phi of the normal distribution. */
+DEVICE float gelu_slope_of(float v)
+{
+    return 0.5F * erfcf(-0.70710678F * v) + 0.39894228F * v * expf(-0.5F * v * v);
 }
 
 DEVICE float silu_of(float v)

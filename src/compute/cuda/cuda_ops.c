@@ -6,19 +6,6 @@
 
 #include "base/alloc.h"
 
-/* Numbers that one block of 256 threads of the kernels in cuda_points.cu covers. */
-enum { POINTS_BLOCK = 256 };
-
-static int ceil_div(int64_t a, int64_t b)
-{
-    return (int)((a + b - 1) / b);
-}
-
-static bool is_aligned(const void *address, size_t bytes)
-{
-    return (uintptr_t)address % bytes == 0;
-}
-
 struct cuda_mat dn_cuda_mat(struct mat m)
 {
     return (struct cuda_mat){
@@ -28,14 +15,13 @@ struct cuda_mat dn_cuda_mat(struct mat m)
         .cols = m.cols,
         .dtype = m.dtype,
         .quads = m.data && m.cols % 4 == 0 && m.stride % 4 == 0 &&
-                 is_aligned(m.data, 4 * dino_dtype_size(m.dtype)),
+                 dn_cuda_aligned(m.data, 4 * dino_dtype_size(m.dtype)),
     };
 }
 
-/* Blocks whose threads own a quad of m each. */
-static int quad_blocks(struct mat m)
+int dn_cuda_quad_blocks(struct mat m)
 {
-    return ceil_div((int64_t)m.rows * ((m.cols + 3) / 4), POINTS_BLOCK);
+    return dn_cuda_ceil((int64_t)m.rows * ((m.cols + 3) / 4), POINTS_BLOCK);
 }
 
 /* ---- rows ---- */
@@ -48,11 +34,12 @@ void dn_cuda_layernorm(struct queue *q, const struct op_layernorm *op)
                                .bias = op->bias,
                                .eps = op->eps};
 
-    a.quads = a.y.quads && a.x.quads && is_aligned(op->weight, 16) && is_aligned(op->bias, 16);
-    CUDA_LAUNCH(q, dn_layernorm_kernel, ceil_div(op->x.rows, 4), 1, 128, 0, a);
+    a.quads = a.y.quads && a.x.quads && dn_cuda_aligned(op->weight, 16) &&
+              dn_cuda_aligned(op->bias, 16);
+    CUDA_LAUNCH(q, dn_layernorm_kernel, dn_cuda_ceil(op->x.rows, 4), 1, 128, 0, a);
 }
 
-static const int32_t *stage_rows(struct queue *q, const int *rows, int count)
+const int32_t *dn_cuda_stage_rows(struct queue *q, const int *rows, int count)
 {
     return dn_cuda_stage(q, rows, (size_t)count * sizeof *rows);
 }
@@ -62,8 +49,8 @@ void dn_cuda_put_rows(struct queue *q, const struct op_put_rows *op)
     struct cuda_put_rows a = {.y = dn_cuda_mat(op->y),
                               .x = dn_cuda_mat(op->x),
                               .add = dn_cuda_mat(op->add),
-                              .to = stage_rows(q, op->to, op->count),
-                              .from = stage_rows(q, op->from, op->count)};
+                              .to = dn_cuda_stage_rows(q, op->to, op->count),
+                              .from = dn_cuda_stage_rows(q, op->from, op->count)};
 
     CUDA_LAUNCH(q, dn_put_rows_kernel, op->count, 1, 128, 0, a);
 }
@@ -72,10 +59,10 @@ void dn_cuda_mean_rows(struct queue *q, const struct op_mean_rows *op)
 {
     struct cuda_mean_rows a = {.y = dn_cuda_mat(op->y),
                                .x = dn_cuda_mat(op->x),
-                               .starts = stage_rows(q, op->starts, op->sequences + 1),
+                               .starts = dn_cuda_stage_rows(q, op->starts, op->sequences + 1),
                                .skip = op->skip};
 
-    CUDA_LAUNCH(q, dn_mean_rows_kernel, ceil_div(op->x.cols, 32), op->sequences, 256,
+    CUDA_LAUNCH(q, dn_mean_rows_kernel, dn_cuda_ceil(op->x.cols, 32), op->sequences, 256,
                 8 * 32 * sizeof(double), a);
 }
 
@@ -115,7 +102,7 @@ void dn_cuda_gelu(struct queue *q, const struct op_gelu *op)
 {
     struct cuda_points a = {dn_cuda_mat(op->y), dn_cuda_mat(op->x)};
 
-    CUDA_LAUNCH(q, dn_gelu_kernel, quad_blocks(op->y), 1, POINTS_BLOCK, 0, a);
+    CUDA_LAUNCH(q, dn_gelu_kernel, dn_cuda_quad_blocks(op->y), 1, POINTS_BLOCK, 0, a);
 }
 
 void dn_cuda_swiglu(struct queue *q, const struct op_swiglu *op)
@@ -123,34 +110,33 @@ void dn_cuda_swiglu(struct queue *q, const struct op_swiglu *op)
     struct cuda_points a = {dn_cuda_mat(op->y), dn_cuda_mat(op->x)};
 
     a.x.quads = a.x.quads && op->y.cols % 4 == 0; /* the second half begins at a quad */
-    CUDA_LAUNCH(q, dn_swiglu_kernel, quad_blocks(op->y), 1, POINTS_BLOCK, 0, a);
+    CUDA_LAUNCH(q, dn_swiglu_kernel, dn_cuda_quad_blocks(op->y), 1, POINTS_BLOCK, 0, a);
 }
 
 void dn_cuda_copy(struct queue *q, const struct op_copy *op)
 {
     struct cuda_points a = {dn_cuda_mat(op->y), dn_cuda_mat(op->x)};
 
-    CUDA_LAUNCH(q, dn_copy_kernel, quad_blocks(op->y), 1, POINTS_BLOCK, 0, a);
+    CUDA_LAUNCH(q, dn_copy_kernel, dn_cuda_quad_blocks(op->y), 1, POINTS_BLOCK, 0, a);
 }
 
 /* ---- attention ---- */
 
-/* The blocks of a launch: each has up to `queries` queries of one sequence. */
-static const struct cuda_attend_block *stage_blocks(struct queue *q, const struct op_attend *op,
-                                                    int queries, int *count)
+const struct cuda_attend_block *dn_cuda_stage_blocks(struct queue *q, const int *starts,
+                                                     int sequences, int rows, int *count)
 {
     const void *device;
     int n = 0;
 
     *count = 0;
-    for (int s = 0; s < op->sequences; s++)
-        *count += ceil_div(op->starts[s + 1] - op->starts[s], queries);
+    for (int s = 0; s < sequences; s++)
+        *count += dn_cuda_ceil(starts[s + 1] - starts[s], rows);
     struct cuda_attend_block *blocks =
         dn_cuda_stage_room(q, (size_t)*count * sizeof *blocks, &device);
-    for (int s = 0; blocks && s < op->sequences; s++) {
-        int first = op->starts[s], tokens = op->starts[s + 1] - first;
-        for (int query = 0; query < tokens; query += queries)
-            blocks[n++] = (struct cuda_attend_block){first, tokens, query};
+    for (int s = 0; blocks && s < sequences; s++) {
+        int first = starts[s], tokens = starts[s + 1] - first;
+        for (int row = 0; row < tokens; row += rows)
+            blocks[n++] = (struct cuda_attend_block){first, tokens, row};
     }
     return device;
 }
@@ -160,8 +146,8 @@ static bool takes_mma(const struct op_attend *op)
 {
     return op->y.cols == 64 * op->heads &&
            (op->qkv.dtype == DINO_BF16 || op->qkv.dtype == DINO_F16) &&
-           is_aligned(op->qkv.data, 16) && op->qkv.stride % 8 == 0 &&
-           is_aligned(op->y.data, 4) && op->y.stride % 2 == 0;
+           dn_cuda_aligned(op->qkv.data, 16) && op->qkv.stride % 8 == 0 &&
+           dn_cuda_aligned(op->y.data, 4) && op->y.stride % 2 == 0;
 }
 
 void dn_cuda_attend(struct queue *q, const struct op_attend *op)
@@ -178,7 +164,7 @@ void dn_cuda_attend(struct queue *q, const struct op_attend *op)
                             .scale = (float)op->scale};
 
     if (takes_mma(op)) {
-        a.blocks = stage_blocks(q, op, MMA_QUERIES, &blocks);
+        a.blocks = dn_cuda_stage_blocks(q, op->starts, op->sequences, MMA_QUERIES, &blocks);
         if (a.dtype == DINO_BF16)
             CUDA_LAUNCH(q, dn_attend_mma_bf16_kernel, blocks, op->heads, 128, MMA_SHARED, a);
         else
@@ -187,7 +173,7 @@ void dn_cuda_attend(struct queue *q, const struct op_attend *op)
     }
     int rows = width <= 64 ? 64 : 32; /* queries of a block, and keys of a tile */
     size_t floats = (size_t)(2 * rows * (width + 1) + rows * (rows + 1));
-    a.blocks = stage_blocks(q, op, rows, &blocks);
+    a.blocks = dn_cuda_stage_blocks(q, op->starts, op->sequences, rows, &blocks);
     if (width <= 64)
         CUDA_LAUNCH(q, dn_attend_64_kernel, blocks, op->heads, 256, floats * sizeof(float), a);
     else

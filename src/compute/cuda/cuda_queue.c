@@ -2,9 +2,11 @@
  * Queues of the device "cuda": lists of commands that run when somebody waits.
  *
  * What an operation brings from the host (index arrays, pixels) is copied at once into one of
- * two page-locked blocks, and from there to the device when the list runs; while a list runs,
- * the next one fills the other block. Lists are kept byte by byte: one that comes again,
- * whatever its host data, is captured as a graph and from then on launched as one.
+ * two page-locked stages, and from there to the device when the list runs; while a list runs,
+ * the next one fills the other stage. A stage that is full gets one more block, each larger
+ * than those before, so that what lies in it stays where it is. Lists are kept byte by byte:
+ * one that comes again, whatever its host data, is captured as a graph and from then on
+ * launched as one.
  */
 #include <string.h>
 
@@ -17,6 +19,7 @@ enum {
     WORTH_A_GRAPH = 8,      /* commands; fewer are launched one by one */
     LONGEST_LIST = 1 << 14, /* commands; then it runs */
     STAGE_LEAST = 1 << 20,
+    STAGE_BLOCKS = 16,
     STAGE_ALIGN = 256,
 };
 
@@ -44,7 +47,11 @@ struct known {
 };
 
 struct stage {
-    unsigned char *host, *device;
+    struct stage_block {
+        unsigned char *host, *device;
+        size_t bytes, used;
+    } blocks[STAGE_BLOCKS];
+    int count;
     cudaEvent_t free; /* the list that used it has run */
     bool busy;
 };
@@ -59,7 +66,6 @@ struct cuda_queue {
     uint64_t runs;
     struct stage stages[2];
     int stage; /* the one being filled */
-    size_t stage_bytes;
     void *scratch;
     size_t scratch_bytes;
 };
@@ -119,16 +125,14 @@ static void drop(struct known *known)
     *known = (struct known){0};
 }
 
-static void drop_stages(struct cuda_queue *q)
+static void drop_stage(struct cuda_queue *q, struct stage *s)
 {
-    for (int i = 0; i < 2; i++) {
-        struct stage *s = &q->stages[i];
-        if (s->host)
-            cudaFreeHost(s->host);
-        dn_cuda_free(&q->device->base, s->device, q->stage_bytes);
-        s->host = s->device = NULL;
+    for (int i = 0; i < s->count; i++) {
+        cudaFreeHost(s->blocks[i].host);
+        dn_cuda_free(&q->device->base, s->blocks[i].device, s->blocks[i].bytes);
     }
-    q->stage_bytes = 0;
+    if (s->free)
+        cudaEventDestroy(s->free);
 }
 
 void dn_cuda_queue_free(struct queue *base)
@@ -140,10 +144,8 @@ void dn_cuda_queue_free(struct queue *base)
         cudaStreamSynchronize(q->stream);
     for (int i = 0; i < LISTS_KEPT; i++)
         drop(&q->known[i]);
-    drop_stages(q);
     for (int i = 0; i < 2; i++)
-        if (q->stages[i].free)
-            cudaEventDestroy(q->stages[i].free);
+        drop_stage(q, &q->stages[i]);
     dn_cuda_free(&q->device->base, q->scratch, q->scratch_bytes);
     dn_product_close(q->products);
     if (q->stream)
@@ -245,6 +247,23 @@ static void run_list(struct cuda_queue *q)
         check(q, cudaGraphLaunch(known->graph, q->stream), "a graph");
 }
 
+/* What was staged goes to the GPU, and its room is free for the list after next. */
+static bool send_stage(struct cuda_queue *q, struct stage *s)
+{
+    bool ok = true;
+
+    for (int i = 0; i < s->count; i++) {
+        struct stage_block *b = &s->blocks[i];
+        if (b->used > 0)
+            ok = ok && check(q,
+                             cudaMemcpyAsync(b->device, b->host, b->used,
+                                             cudaMemcpyHostToDevice, q->stream),
+                             "a copy to the GPU");
+        b->used = 0;
+    }
+    return ok;
+}
+
 /* Hand over what was listed; nobody waits. */
 static void flush(struct cuda_queue *q)
 {
@@ -254,10 +273,7 @@ static void flush(struct cuda_queue *q)
         return;
     q->runs++;
     if (q->base.error.code == DINO_OK && enter(q)) {
-        if (q->list.staged == 0 || check(q,
-                                         cudaMemcpyAsync(s->device, s->host, q->list.staged,
-                                                         cudaMemcpyHostToDevice, q->stream),
-                                         "a copy to the GPU"))
+        if (send_stage(q, s))
             run_list(q);
         if (q->list.staged)
             s->busy = check(q, cudaEventRecord(s->free, q->stream), "an event");
@@ -379,7 +395,7 @@ void dn_cuda_product(struct queue *base, const struct product *p)
 
     if (!enter(q))
         return;
-    if (!dn_product_plan(q->products, p)) {
+    if (p->k == 0 || !dn_product_plan(q->products, p)) {
         plain_product(base, p);
         return;
     }
@@ -388,54 +404,64 @@ void dn_cuda_product(struct queue *base, const struct product *p)
         memcpy(to, p, sizeof *p);
 }
 
-/* Both blocks, at least `bytes` large. */
-static bool grow_stages(struct cuda_queue *q, size_t bytes)
+/* One more block of the stage, at least `bytes` large. */
+static struct stage_block *add_block(struct cuda_queue *q, struct stage *s, size_t bytes)
 {
-    size_t wanted = q->stage_bytes ? 2 * q->stage_bytes : STAGE_LEAST;
+    size_t wanted = (size_t)STAGE_LEAST << s->count;
+    struct stage_block *b = &s->blocks[s->count];
     struct dino_error err;
+    void *host = NULL;
 
+    if (s->count == STAGE_BLOCKS) {
+        dn_queue_fail(&q->base, DINO_ENOMEM, "too much of the host in one list");
+        return NULL;
+    }
     while (wanted < bytes)
         wanted *= 2;
-    flush(q);
-    wait_for(q, "running");
-    drop_stages(q);
-    q->stage_bytes = wanted;
-    for (int i = 0; i < 2; i++) {
-        struct stage *s = &q->stages[i];
-        void *host = NULL;
-        s->busy = false;
-        if (!check(q, cudaHostAlloc(&host, wanted, cudaHostAllocDefault), "page-locked memory"))
-            return false;
-        s->host = host;
-        s->device = dn_cuda_alloc(&q->device->base, wanted, &err);
-        if (!s->device) {
-            dn_queue_fail(&q->base, err.code, "%s", err.message);
-            return false;
-        }
+    if (!check(q, cudaHostAlloc(&host, wanted, cudaHostAllocDefault), "page-locked memory"))
+        return NULL;
+    *b = (struct stage_block){
+        .host = host, .device = dn_cuda_alloc(&q->device->base, wanted, &err), .bytes = wanted};
+    if (!b->device) {
+        cudaFreeHost(host);
+        dn_queue_fail(&q->base, err.code, "%s", err.message);
+        return NULL;
     }
-    return true;
+    s->count++;
+    return b;
+}
+
+/* The first block that has room, the same for the same list. */
+static struct stage_block *block_for(struct cuda_queue *q, struct stage *s, size_t bytes)
+{
+    for (int i = 0; i < s->count; i++)
+        if (s->blocks[i].bytes - s->blocks[i].used >= bytes)
+            return &s->blocks[i];
+    return add_block(q, s, bytes);
 }
 
 void *dn_cuda_stage_room(struct queue *base, size_t bytes, const void **device)
 {
     struct cuda_queue *q = queue_of(base);
+    struct stage *s = &q->stages[q->stage];
     size_t padded = (bytes + STAGE_ALIGN - 1) / STAGE_ALIGN * STAGE_ALIGN;
 
     *device = NULL;
     if (q->base.error.code != DINO_OK || !enter(q))
         return NULL;
-    if (q->list.staged + padded > q->stage_bytes && !grow_stages(q, padded))
-        return NULL;
-    struct stage *s = &q->stages[q->stage];
     if (q->list.staged == 0 && s->busy) {
         s->busy = false;
         if (!check(q, cudaEventSynchronize(s->free), "running"))
             return NULL;
     }
-    size_t at = q->list.staged;
+    struct stage_block *b = block_for(q, s, padded);
+    if (!b)
+        return NULL;
+    size_t at = b->used;
+    b->used += padded;
     q->list.staged += padded;
-    *device = s->device + at;
-    return s->host + at;
+    *device = b->device + at;
+    return b->host + at;
 }
 
 const void *dn_cuda_stage(struct queue *q, const void *host, size_t bytes)

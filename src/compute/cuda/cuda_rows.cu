@@ -3,30 +3,12 @@
 
 /* ---- layernorm ---- */
 
-/*
- * The mean is rounded, which tells where it is many deviations: what the deviations d from it
- * sum up to corrects mean and variance.
- */
-struct moments {
-    float shift, over; /* of the mean; 1 / deviation */
-};
-
-DEVICE struct moments moments_of(float sum, float squares, int cols, float eps)
-{
-    struct moments m;
-
-    m.shift = warp_sum(sum) / (float)cols;
-    float variance = warp_sum(squares) / (float)cols - m.shift * m.shift;
-    m.over = 1 / sqrtf(fmaxf(variance, 0) + eps);
-    return m;
-}
-
 /* Rows of up to 2048 in registers: lane l has columns 128 i + 4 l .. + 3. */
 enum { NORM_QUADS = 16 };
 
-DEVICE void norm_in_registers(const struct cuda_layernorm *a, int row, int lane)
+DEVICE void norm_in_registers(const struct cuda_layernorm *a, int row, int from, int lane)
 {
-    int64_t x = (int64_t)row * a->x.stride, y = (int64_t)row * a->y.stride;
+    int64_t x = (int64_t)from * a->x.stride, y = (int64_t)row * a->y.stride;
     int cols = a->x.cols;
     float v[NORM_QUADS][4], total = 0, sum = 0, squares = 0;
 
@@ -66,9 +48,9 @@ DEVICE void norm_in_registers(const struct cuda_layernorm *a, int row, int lane)
 }
 
 /* Any row: read three times. */
-DEVICE void norm_from_memory(const struct cuda_layernorm *a, int row, int lane)
+DEVICE void norm_from_memory(const struct cuda_layernorm *a, int row, int from, int lane)
 {
-    const float *x = (const float *)a->x.data + (int64_t)row * a->x.stride;
+    const float *x = (const float *)a->x.data + (int64_t)from * a->x.stride;
     int64_t y = (int64_t)row * a->y.stride;
     int cols = a->x.cols;
     float total = 0, sum = 0, squares = 0;
@@ -86,17 +68,19 @@ DEVICE void norm_from_memory(const struct cuda_layernorm *a, int row, int lane)
                    fmaf((x[c] - mean - m.shift) * m.over, a->weight[c], a->bias[c]));
 }
 
-/* A warp owns row 4 block + warp. No shared memory. */
+/* A warp owns row 4 block + warp of y. No shared memory. */
 KERNEL(dn_layernorm_kernel, struct cuda_layernorm, 128)
 {
-    int row = 4 * block_x() + thread_x() / 32, lane = thread_x() % 32;
+    int row = 4 * block_x() + thread_x() / 32, lane = thread_x() % 32, from = row;
 
-    if (row >= a.x.rows)
+    if (row >= a.y.rows)
         return;
+    if (a.rows)
+        from = a.rows[row];
     if (a.quads && a.x.cols <= 128 * NORM_QUADS)
-        norm_in_registers(&a, row, lane);
+        norm_in_registers(&a, row, from, lane);
     else
-        norm_from_memory(&a, row, lane);
+        norm_from_memory(&a, row, from, lane);
 }
 
 /* ---- put_rows ---- */
