@@ -59,6 +59,8 @@ struct device_ops {
 
     void *(*alloc)(const struct device *d, size_t bytes, struct dino_error *err);
     void (*free)(const struct device *d, void *memory, size_t bytes);
+    /* Bytes that can be had now; NULL: it is the machine's memory. */
+    double (*room)(const struct device *d);
     /* Both wait: the host side may be reused or read on return. */
     void (*upload)(struct queue *q, void *to, const void *from, size_t bytes);
     void (*download)(struct queue *q, void *to, const void *from, size_t bytes);

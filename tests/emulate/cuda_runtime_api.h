@@ -2,7 +2,8 @@
  * The part of CUDA's runtime that src/compute/cuda uses, for a machine without it: device
  * memory is host memory, streams run at once, graphs keep a list. DINO_EMULATE names a machine
  * to be: "no-driver", "old-driver", "no-gpu", "full" (no memory is left), "lost" (the GPU
- * fails when waited for), "one" (one GPU; otherwise there are two).
+ * fails when waited for), "guarded" (the host cannot touch its memory), "one" (one GPU;
+ * otherwise there are two).
  */
 #ifndef EMULATE_CUDA_RUNTIME_API_H
 #define EMULATE_CUDA_RUNTIME_API_H

@@ -2,6 +2,7 @@
 #ifndef EMULATE_FIBERS_H
 #define EMULATE_FIBERS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct emulated_launch {
@@ -14,4 +15,10 @@ struct emulated_launch {
 
 /* Run every block, one after another; ends the program with a line where a kernel errs. */
 void emulate_run(const struct emulated_launch *launch);
+
+/* Does DINO_EMULATE name this machine? */
+bool emulate_machine_is(const char *what);
+/* While the GPU works, its memory can be touched. */
+void emulate_work_begins(void);
+void emulate_work_ends(void);
 #endif

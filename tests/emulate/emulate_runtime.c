@@ -1,4 +1,4 @@
-/* The emulated part of CUDA's runtime: memory, streams that run at once, graphs. */
+/* The emulated part of CUDA's runtime: the machine, streams that run at once, graphs. */
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdbool.h>
@@ -34,7 +34,7 @@ struct emulated_graph {
     size_t count;
 };
 
-static bool machine_is(const char *what)
+bool emulate_machine_is(const char *what)
 {
     const char *machine = getenv("DINO_EMULATE");
 
@@ -45,7 +45,9 @@ static bool machine_is(const char *what)
 
 cudaError_t cudaDriverGetVersion(int *version)
 {
-    *version = machine_is("no-driver") ? 0 : machine_is("old-driver") ? 12040 : 13000;
+    *version = emulate_machine_is("no-driver")    ? 0
+               : emulate_machine_is("old-driver") ? 12040
+                                                  : 13000;
     return cudaSuccess;
 }
 
@@ -57,10 +59,10 @@ cudaError_t cudaRuntimeGetVersion(int *version)
 
 cudaError_t cudaGetDeviceCount(int *count)
 {
-    *count = machine_is("one") ? 1 : 2;
-    if (machine_is("no-driver") || machine_is("old-driver"))
+    *count = emulate_machine_is("one") ? 1 : 2;
+    if (emulate_machine_is("no-driver") || emulate_machine_is("old-driver"))
         return cudaErrorInsufficientDriver;
-    return machine_is("no-gpu") ? cudaErrorNoDevice : cudaSuccess;
+    return emulate_machine_is("no-gpu") ? cudaErrorNoDevice : cudaSuccess;
 }
 
 cudaError_t cudaSetDevice(int device)
@@ -83,7 +85,7 @@ cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *properties, int devic
 cudaError_t cudaMemGetInfo(size_t *left, size_t *total)
 {
     *total = (size_t)1 << 30;
-    *left = machine_is("full") ? 0 : *total;
+    *left = emulate_machine_is("full") ? 0 : *total;
     return cudaSuccess;
 }
 
@@ -110,36 +112,6 @@ const char *cudaGetErrorString(cudaError_t error)
     default:
         return "emulated error";
     }
-}
-
-/* ---- memory: full of NaN until written ---- */
-
-cudaError_t cudaMalloc(void **memory, size_t bytes)
-{
-    if (machine_is("full") || bytes > (size_t)16 << 30)
-        return cudaErrorMemoryAllocation;
-    *memory = aligned_alloc(256, (bytes + 255) / 256 * 256);
-    if (!*memory)
-        return cudaErrorMemoryAllocation;
-    memset(*memory, 0xff, bytes);
-    return cudaSuccess;
-}
-
-cudaError_t cudaFree(void *memory)
-{
-    free(memory);
-    return cudaSuccess;
-}
-
-cudaError_t cudaHostAlloc(void **memory, size_t bytes, unsigned flags)
-{
-    (void)flags;
-    return cudaMalloc(memory, bytes);
-}
-
-cudaError_t cudaFreeHost(void *memory)
-{
-    return cudaFree(memory);
 }
 
 cudaError_t cudaPointerGetAttributes(struct cudaPointerAttributes *attributes,
@@ -178,7 +150,9 @@ static cudaError_t submit(cudaStream_t stream, const struct item *item)
     struct emulated_graph *graph = stream->capturing;
 
     if (!graph) {
+        emulate_work_begins();
         run_item(item);
+        emulate_work_ends();
         return cudaSuccess;
     }
     struct item *more = realloc(graph->items, (graph->count + 1) * sizeof *more);
@@ -276,19 +250,12 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream)
 cudaError_t cudaStreamSynchronize(cudaStream_t stream)
 {
     (void)stream;
-    return machine_is("lost") ? cudaErrorLaunchFailure : cudaSuccess;
+    return emulate_machine_is("lost") ? cudaErrorLaunchFailure : cudaSuccess;
 }
 
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags)
 {
     (void)stream, (void)event, (void)flags;
-    return cudaSuccess;
-}
-
-cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind)
-{
-    (void)kind;
-    memcpy(to, from, bytes);
     return cudaSuccess;
 }
 

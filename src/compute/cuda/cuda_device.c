@@ -52,6 +52,16 @@ void dn_cuda_free(const struct device *base, void *memory, size_t bytes)
     cudaFree(memory);
 }
 
+static double room(const struct device *base)
+{
+    const struct cuda_device *d = dn_cuda_device(base);
+    size_t left = 0, total = 0;
+
+    if (dn_cuda_ok(cudaSetDevice(d->index), d, "choosing the GPU", NULL))
+        dn_cuda_ok(cudaMemGetInfo(&left, &total), d, "asking for its memory", NULL);
+    return (double)left;
+}
+
 static void *host_alloc(const struct device *base, size_t bytes, struct dino_error *err)
 {
     const struct cuda_device *d = dn_cuda_device(base);
@@ -204,6 +214,7 @@ static const struct device_ops cuda_ops = {
     .queue_sync = dn_cuda_sync,
     .alloc = dn_cuda_alloc,
     .free = dn_cuda_free,
+    .room = room,
     .upload = dn_cuda_upload,
     .download = dn_cuda_download,
     .host_alloc = host_alloc,

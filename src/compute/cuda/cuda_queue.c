@@ -16,8 +16,9 @@
 
 enum {
     LISTS_KEPT = 64,
-    WORTH_A_GRAPH = 8,      /* commands; fewer are launched one by one */
-    LONGEST_LIST = 1 << 14, /* commands; then it runs */
+    WORTH_A_GRAPH = 8,     /* commands; fewer are launched one by one */
+    LONGEST_LIST = 512,    /* commands; then it runs */
+    STAGE_MOST = 32 << 20, /* bytes; the same */
     STAGE_LEAST = 1 << 20,
     STAGE_BLOCKS = 16,
     STAGE_ALIGN = 256,
@@ -329,8 +330,8 @@ static void *add(struct cuda_queue *q, struct command command, size_t bytes)
 
     if (q->base.error.code != DINO_OK)
         return NULL;
-    if (q->list.commands >= LONGEST_LIST)
-        flush(q);
+    if (q->list.commands >= LONGEST_LIST || q->list.staged >= STAGE_MOST)
+        flush(q); /* what this command reads was staged before: it stays until the next one */
     at = q->list.size;
     if (!dn_grow(&q->list.bytes, &q->list.room, at + sizeof command + padded, 1,
                  "a list of commands", &err)) {
