@@ -109,9 +109,9 @@ struct dino_train_options {
     int64_t knn_steps;  /* between measurements; 0: evaluation.eval_period_iterations */
     int micro;          /* pictures at a time; 0: what memory holds. The gradient is the same */
     bool checkpointing; /* keep less, compute more */
-    const char *device; /* as in dino_model_options */
+    const char *device; /* NULL or "auto", "cpu", "cuda", "cuda:N" (one process) */
     int threads, readers; /* 0: this process's share of the cores */
-    /* F32, BF16, or AUTO: bf16 where the processor multiplies it. A run keeps the one it began
+    /* F32, BF16, or AUTO: bf16 where the device multiplies it. A run keeps the one it began
      * with: AUTO goes on with it, another is refused. Its files hold f32 either way. */
     enum dino_dtype dtype;
     struct dino_comm *comm; /* the processes that train together; NULL: this one alone */

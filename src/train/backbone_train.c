@@ -202,11 +202,14 @@ static void embed_patches(struct backbone *b, struct net_params p, const struct 
     const struct vit_config *c = &b->table->config.backbone;
     struct mat embedded = first_rows(b->embedded, b->patches);
 
-    for (int v = 0; v < b->views; v++)
+    for (int v = 0; v < b->views; v++) /* of pixels, as the official transform normalises */
         dn_patchify(b->queue, (struct op_patchify){
                                   .y = dn_mat_rows(b->pixels, b->patch_starts[v],
                                                    grid_of(b, views[v].group)),
                                   .planes = views[v].planes,
+                                  .pixels = views[v].pixels,
+                                  .mean = {0.485F, 0.456F, 0.406F},
+                                  .std = {0.229F, 0.224F, 0.225F},
                                   .channels = c->channels,
                                   .height = b->group[views[v].group].height,
                                   .width = b->group[views[v].group].width,

@@ -20,7 +20,8 @@ struct view_group {
 };
 
 struct view {
-    const float *planes; /* [channels, height, width] host or device */
+    const float *planes;   /* [channels, height, width] host or device, normalised; or NULL: */
+    const uint8_t *pixels; /* [height, width, 3] host */
     int group;
     int sample;        /* which of its group in the whole batch: stochastic depth's choice */
     const int *masked; /* patches that are replaced by the mask token, or NULL */

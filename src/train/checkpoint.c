@@ -32,8 +32,8 @@ static struct mat centre_of(const struct ssl_step *step, int i)
     return i == 0 ? step->dino_centre : step->ibot_centre;
 }
 
-/* One tensor of a checkpoint, and its numbers on the device: at `data`, or, of a moment, in the
- * shards of `moments`. */
+/* One tensor of a checkpoint, and its numbers on the device: at `data`, or, of a moment that
+ * many processes share, in the shards of `moments`. */
 struct entry {
     char name[200];
     const int64_t *shape;
@@ -51,16 +51,18 @@ static bool each_tensor(const struct run_numbers *n, visit_fn *visit, void *cont
                         struct dino_error *err)
 {
     size_t width = dino_dtype_size(n->blocks->dtype);
+    bool many = dino_comm_size(n->blocks->shards.comm) > 1;
     struct entry entry;
 
     for (int b = 0; b < BLOCKS; b++)
         for (int i = 0; i < n->table->count; i++) {
             const struct param_slice *p = &n->table->items[i];
             char *block = block_of(n->blocks, b);
+            bool shared = many && is_moment(b);
             entry = (struct entry){.shape = p->shape,
                                    .dims = p->dims,
-                                   .data = is_moment(b) ? NULL : block + p->first * width,
-                                   .moments = is_moment(b) ? block : NULL,
+                                   .data = shared ? NULL : block + p->first * width,
+                                   .moments = shared ? block : NULL,
                                    .first = p->first,
                                    .count = p->count,
                                    .bytes = p->count * width};

@@ -13,6 +13,16 @@ size_t dn_blocks_bytes(const struct params_table *table, enum dino_dtype dtype, 
     return (3 * table->elements + 2 * ((table->elements + count - 1) / count)) * width;
 }
 
+struct run_room dn_run_room(const struct device *device, int processes)
+{
+    if (device->ops->room) {
+        double left = device->ops->room(device);
+        return (struct run_room){.left = left, .plan = 0.9 * left};
+    }
+    return (struct run_room){.left = dn_memory_room() / processes,
+                             .plan = dn_memory_all() / 2 / processes};
+}
+
 /* What the heads answer, and what they should. */
 static size_t logit_bytes(const struct ssl_step *s)
 {
@@ -76,14 +86,14 @@ static bool count_pictures(struct trainer *t, struct dino_error *err)
     return source != NULL;
 }
 
-/* The loader's ring of bytes and the batch in use as numbers. */
+/* The loader's ring. */
 static size_t batch_bytes(const struct ssl_config *c)
 {
     enum { RING = 3 };
     size_t global = 2 * (size_t)c->global_size * (size_t)c->global_size;
     size_t local = (size_t)c->local_crops * (size_t)c->local_size * (size_t)c->local_size;
 
-    return (size_t)c->images * 3 * (global + local) * (RING + sizeof(float));
+    return (size_t)c->images * 3 * (global + local) * RING;
 }
 
 static bool fill(struct trainer *t, struct ssl_config *config, size_t memory,
@@ -92,12 +102,14 @@ static bool fill(struct trainer *t, struct ssl_config *config, size_t memory,
     enum dino_dtype dtype = dn_train_dtype(t->device);
     size_t block = t->table.elements * dino_dtype_size(dtype), bytes = 0;
     size_t blocks = dn_blocks_bytes(&t->table, dtype, m->processes);
-    double room = memory ? (double)memory : dn_memory_room();
+    struct run_room room = {.left = (double)memory, .plan = (double)memory};
     double taken = (double)(blocks + batch_bytes(config));
     struct ssl_step step;
 
-    if (!dn_choose_parts(t->queue, &t->table, config, t->options->micro,
-                         (memory ? room : dn_memory_all() / 2) - taken, &bytes, err) ||
+    if (!memory)
+        room = dn_run_room(t->device, 1);
+    if (!dn_choose_parts(t->queue, &t->table, config, t->options->micro, room.plan - taken,
+                         &bytes, err) ||
         !dn_ssl_step_count(&step, t->queue, &t->table, config, err))
         return false;
     snprintf(m->arch, sizeof m->arch, "%s", dn_vit_config_name(&t->table.config.backbone));
@@ -111,7 +123,7 @@ static bool fill(struct trainer *t, struct ssl_config *config, size_t memory,
     m->activations = bytes - m->logits;
     m->batches = batch_bytes(config);
     m->all = blocks + bytes + m->batches;
-    m->room = (size_t)room;
+    m->room = (size_t)room.left;
     dn_ssl_step_release(&step);
     return true;
 }

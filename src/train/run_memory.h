@@ -4,6 +4,15 @@
 
 #include "train/trainer.h"
 
+/* Bytes of the device's memory: what can be had now, and what a run takes of it without being
+ * told. It leaves half of the machine's memory to others, of a GPU's what passes through. */
+struct run_room {
+    double left, plan;
+};
+
+/* processes: that share the machine. */
+struct run_room dn_run_room(const struct device *device, int processes);
+
 /* Of all five blocks, moments shared by so many processes. */
 size_t dn_blocks_bytes(const struct params_table *table, enum dino_dtype dtype, int processes);
 

@@ -63,9 +63,16 @@ static int masked_of(const struct ssl_step *s, int crop)
     return s->mask_first[crop + 1] - s->mask_first[crop];
 }
 
-static size_t plane_floats(const struct ssl_step *s, int size)
+/* Crop `at` of those that lie behind each other. */
+static struct view view_of(const struct ssl_step *s, const float *planes, const uint8_t *pixels,
+                           int at, int size)
 {
-    return (size_t)s->table->config.backbone.channels * (size_t)size * (size_t)size;
+    size_t area = (size_t)size * (size_t)size * (size_t)at;
+    size_t channels = (size_t)s->table->config.backbone.channels;
+
+    if (planes)
+        return (struct view){.planes = planes + channels * area};
+    return (struct view){.pixels = pixels + 3 * area};
 }
 
 /* The views of a part: its global crops, then its local ones if wanted. Returns how many. */
@@ -78,21 +85,19 @@ static int list_views(struct ssl_step *s, const struct ssl_batch *batch, struct 
     for (int crop = 0; crop < 2; crop++)
         for (int i = part.first; i < part.first + part.count; i++) {
             int at = crop * c->images + i;
-            s->views[count++] = (struct view){
-                .planes = batch->global + (size_t)at * plane_floats(s, c->global_size),
-                .sample = crop * c->all_images + c->first_image + i,
-                .masked = masks ? s->mask_patch + s->mask_first[at] : NULL,
-                .masked_count = masks ? masked_of(s, at) : 0,
-            };
+            struct view *view = &s->views[count++];
+            *view = view_of(s, batch->global, batch->global_pixels, at, c->global_size);
+            view->sample = crop * c->all_images + c->first_image + i;
+            view->masked = masks ? s->mask_patch + s->mask_first[at] : NULL;
+            view->masked_count = masks ? masked_of(s, at) : 0;
         }
     for (int crop = 0; locals && crop < c->local_crops; crop++)
         for (int i = part.first; i < part.first + part.count; i++) {
             int at = crop * c->images + i;
-            s->views[count++] = (struct view){
-                .planes = batch->local + (size_t)at * plane_floats(s, c->local_size),
-                .group = 1,
-                .sample = crop * c->all_images + c->first_image + i,
-            };
+            struct view *view = &s->views[count++];
+            *view = view_of(s, batch->local, batch->local_pixels, at, c->local_size);
+            view->group = 1;
+            view->sample = crop * c->all_images + c->first_image + i;
         }
     return count;
 }
@@ -376,28 +381,37 @@ static void ibot_loss(struct ssl_step *s, struct part part)
     cross_entropy(s, logits, s->ibot_targets, front, 1);
 }
 
-/* The sum of count numbers in device memory, in f64. */
-static double device_sum(struct ssl_step *s, struct mat m)
+/* The column m to host_losses; waits for the device. */
+static bool fetch(struct ssl_step *s, struct mat m)
 {
-    double sum = 0;
-
-    if (m.rows == 0 || s->queue->error.code != DINO_OK)
-        return 0;
+    if (s->queue->error.code != DINO_OK)
+        return false;
     s->queue->device->ops->download(s->queue, s->host_losses, m.data,
                                     (size_t)m.rows * dino_dtype_size(m.dtype));
+    return s->queue->error.code == DINO_OK;
+}
+
+/* The sum of some of what was fetched, in f64. */
+static double sum_of(const struct ssl_step *s, int first, int count)
+{
     const float *narrow = (const float *)s->host_losses;
-    for (int r = 0; r < m.rows; r++)
-        sum += m.dtype == DINO_F64 ? s->host_losses[r] : (double)narrow[r];
+    double sum = 0;
+
+    for (int r = first; r < first + count; r++)
+        sum += s->losses.dtype == DINO_F64 ? s->host_losses[r] : (double)narrow[r];
     return sum;
 }
 
+/* Behind backward, so that a device does not stand still in between. */
 static void read_losses(struct ssl_step *s, struct ssl_losses *losses)
 {
     struct ssl_rows n = s->count;
 
-    losses->dino_local += device_sum(s, first_rows(s->losses, n.local));
-    losses->dino_global += device_sum(s, dn_mat_rows(s->losses, n.local, n.global));
-    losses->ibot += device_sum(s, dn_mat_rows(s->losses, n.local + n.global, n.masked));
+    if (!fetch(s, first_rows(s->losses, all_rows(s))))
+        return;
+    losses->dino_local += sum_of(s, 0, n.local);
+    losses->dino_global += sum_of(s, n.local, n.global);
+    losses->ibot += sum_of(s, n.local + n.global, n.masked);
 }
 
 /* ---- backward ---- */
@@ -504,11 +518,12 @@ static void count_masked(struct ssl_step *s, const struct ssl_batch *batch)
 /* Each process has the sums over its rows. */
 static void sum_losses(struct ssl_step *s, struct ssl_losses *losses)
 {
-    if (s->config.koleo_weight != 0)
-        for (int crop = 0; crop < 2; crop++)
-            losses->koleo += device_sum(s, dn_mat_rows(s->koleo_losses,
-                                                       crop * s->repelled + s->first_repelled,
-                                                       s->config.images));
+    int images = s->config.images;
+
+    for (int crop = 0; s->config.koleo_weight != 0 && crop < 2; crop++)
+        if (fetch(s,
+                  dn_mat_rows(s->koleo_losses, crop * s->repelled + s->first_repelled, images)))
+            losses->koleo += sum_of(s, 0, images);
     double sums[] = {losses->dino_local, losses->dino_global, losses->koleo, losses->ibot};
     dn_comm_sum(s->config.comm, sums, 4, DINO_F64);
     *losses = (struct ssl_losses){.dino_local = sums[0],
@@ -549,8 +564,8 @@ bool dn_ssl_step_run(struct ssl_step *s, const struct train_blocks *b,
         heads(s, student, b->grads, part);
         if (last)
             heads_finished(b);
-        read_losses(s, losses);
         student_backward(s, student, b, part, last);
+        read_losses(s, losses);
     }
     dn_comm_wait(c->comm);
     sum_losses(s, losses);

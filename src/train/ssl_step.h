@@ -44,15 +44,16 @@ struct ssl_config {
     bool checkpointing;
 };
 
-/* One process's share. Crops are crop-major: crop 0 of all images, crop 1 of all images, ...
- * Host f32, normalised, [3, size, size] each. masked: ascending positions in [2 images, patches
- * of a global crop]: where the iBOT loss asks. With `featured` the step's teacher_rows are
- * filled already. */
+/* One process's share, in host memory. Crops are crop-major: crop 0 of all images, crop 1 of
+ * all images, ... Each is [size, size, 3] in bytes or, where there are planes, f32 [3, size,
+ * size], normalised. masked: ascending positions in [2 images, patches of a global crop]: where
+ * the iBOT loss asks. With `featured` the step's teacher_rows are filled already. */
 struct ssl_batch {
     const float *global, *local;
     const int *masked;
     int masked_count;
     bool featured;
+    const uint8_t *global_pixels, *local_pixels; /* without global and local */
 };
 
 /* As optimised, with their weights, of the whole batch. The official log shows koleo and ibot

@@ -36,21 +36,6 @@ double dn_trainer_seconds(void)
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-/* Bytes [crops, size, size, 3] to planes [crops, 3, size, size]. */
-static void normalise(const struct trainer *t, const uint8_t *from, int crops, int size,
-                      float *to)
-{
-    size_t area = (size_t)size * (size_t)size;
-
-    for (size_t crop = 0; crop < (size_t)crops; crop++)
-        for (size_t c = 0; c < 3; c++) {
-            const uint8_t *pixel = from + crop * area * 3 + c;
-            float *plane = to + (crop * 3 + c) * area;
-            for (size_t i = 0; i < area; i++)
-                plane[i] = t->byte_value[c][pixel[3 * i]];
-        }
-}
-
 /* The steps that were done are good, whatever became of the pictures: they are kept. */
 static bool stop_without_pictures(struct trainer *t)
 {
@@ -61,15 +46,13 @@ static bool stop_without_pictures(struct trainer *t)
     return false;
 }
 
-void dn_trainer_input(struct trainer *t, const struct batch *batch, struct ssl_batch *input)
+void dn_trainer_input(const struct trainer *t, const struct batch *batch,
+                      struct ssl_batch *input)
 {
-    int images = t->part.count;
-
-    normalise(t, batch->global, 2 * images, batch->global_size, t->global);
-    if (batch->local)
-        normalise(t, batch->local, batch->locals * images, batch->local_size, t->local);
-    *input = (struct ssl_batch){t->global, t->local, batch->masks.indices, batch->masks.count,
-                                false};
+    *input = (struct ssl_batch){.masked = batch->masks.indices,
+                                .masked_count = batch->masks.count,
+                                .global_pixels = batch->global,
+                                .local_pixels = batch->local};
     if (t->distil.on) {
         input->masked = t->distil.every;
         input->masked_count = t->distil.every_count;

@@ -38,8 +38,6 @@ struct trainer {
     struct schedules schedules;
     struct param_rate *rates; /* [table.count] */
     struct loader *loader;
-    float *global, *local; /* crops, normalised */
-    float byte_value[3][256];
 
     char *checkpoints, *config_path, *metrics_path, *teacher_path, *folder_path, *best_path;
     char *heads_path;                  /* the teacher with its heads */
@@ -68,8 +66,9 @@ bool dn_trainer_decide(struct trainer *t, struct dino_error *err);
 bool dn_trainer_open_table(struct trainer *t, enum dino_dtype dtype, struct dino_error *err);
 struct ssl_config dn_trainer_ssl(const struct trainer *t);
 
-/* What a step is given of a loader's batch: crops as planes in t, places of masks. */
-void dn_trainer_input(struct trainer *t, const struct batch *batch, struct ssl_batch *input);
+/* What a step is given of a loader's batch, which stays in it: crops, places of masks. */
+void dn_trainer_input(const struct trainer *t, const struct batch *batch,
+                      struct ssl_batch *input);
 
 /* The heads of a distilling run's teacher that has none. */
 bool dn_trainer_make_heads(struct trainer *t, struct dino_error *err);

@@ -11,7 +11,6 @@
 
 #include "base/alloc.h"
 #include "base/file.h"
-#include "base/memory_room.h"
 #include "base/rng.h"
 #include "train/cosine_weights.h"
 #include "train/first_weights.h"
@@ -184,6 +183,11 @@ bool dn_trainer_open_table(struct trainer *t, enum dino_dtype dtype, struct dino
         return false;
     if (!t->device->ops->train)
         return dn_fail(err, DINO_EUNSUPPORTED, "device %s cannot train", t->device->name);
+    if (!t->device->host_memory && dino_comm_size(t->comm) > 1)
+        return dn_fail(err, DINO_EUNSUPPORTED,
+                       "device %s: MPI sends the host's memory, so that many processes train "
+                       "on cpu only",
+                       t->device->name);
     t->state.dtype = t->device->activation;
     t->queue = dn_queue_new(t->device, threads, err);
     return t->queue && dn_params_table_init(&t->table, &net, err) &&
@@ -224,13 +228,12 @@ struct ssl_config dn_trainer_ssl(const struct trainer *t)
     return config;
 }
 
-/* The largest part that leaves half of the memory to others, unless the size is given. Memory
- * that is not there is promised all the same, and who uses it killed: so it is counted before.
- * Processes on one machine share it. */
+/* The largest part that fits, unless the size is given. Memory that is not there is promised
+ * all the same, and who uses it killed: so it is counted before. */
 static bool open_net(struct trainer *t, int micro, enum dino_dtype dtype,
                      struct dino_error *err)
 {
-    int near = dn_comm_nearby(t->comm);
+    struct run_room room;
     struct ssl_config config;
     size_t bytes;
 
@@ -240,11 +243,12 @@ static bool open_net(struct trainer *t, int micro, enum dino_dtype dtype,
     size_t blocks =
         dn_blocks_bytes(&t->table, dn_train_dtype(t->device), dino_comm_size(t->comm)) +
         t->distil.bytes;
-    if (!dn_choose_parts(t->queue, &t->table, &config, micro,
-                         dn_memory_all() / 2 / near - (double)blocks, &bytes, err))
+    room = dn_run_room(t->device, dn_comm_nearby(t->comm));
+    if (!dn_choose_parts(t->queue, &t->table, &config, micro, room.plan - (double)blocks,
+                         &bytes, err))
         return false;
     t->state.micro = config.micro;
-    return dn_check_memory(dn_memory_room() / near, blocks, bytes, config.micro, err);
+    return dn_check_memory(room.left, blocks, bytes, config.micro, err);
 }
 
 /* Parts of one size in all processes: that of the one with the least memory. */
@@ -340,16 +344,6 @@ static bool how_it_began(const struct trainer *t, int *micro, enum dino_dtype *d
     return true;
 }
 
-/* (v / 255 - mean) / std, as the official transform normalises. */
-static void fill_byte_values(struct trainer *t)
-{
-    static const float mean[] = {0.485F, 0.456F, 0.406F}, std[] = {0.229F, 0.224F, 0.225F};
-
-    for (int c = 0; c < 3; c++)
-        for (int v = 0; v < 256; v++)
-            t->byte_value[c][v] = ((float)v / 255.0F - mean[c]) / std[c];
-}
-
 /* What the teacher says is kept, if that is wanted, and its heads are made, if it has none. */
 static bool open_teacher(struct trainer *t, struct dino_error *err)
 {
@@ -360,9 +354,6 @@ static bool open_teacher(struct trainer *t, struct dino_error *err)
 
 static bool open_crops(struct trainer *t, struct dino_error *err)
 {
-    const struct ssl_config *c = &t->step.config;
-    size_t global = 2 * (size_t)c->images, local = (size_t)c->local_crops * (size_t)c->images;
-    size_t side = (size_t)c->global_size, small = (size_t)c->local_size;
     struct loader_options options = {
         .threads = t->options->readers ? t->options->readers : dn_comm_cores(t->comm),
         .part = t->part,
@@ -372,10 +363,7 @@ static bool open_crops(struct trainer *t, struct dino_error *err)
         .context = t->options->context,
     };
 
-    fill_byte_values(t);
-    t->global = dn_calloc(global * 3, side * side * sizeof *t->global, "crops", err);
-    t->local = dn_calloc(local * 3 + 1, small * small * sizeof *t->local, "crops", err);
-    if (!t->global || !t->local || (t->distil.on && !open_teacher(t, err)))
+    if (t->distil.on && !open_teacher(t, err))
         return false;
     t->loader = dn_loader_open(&t->dataset, &t->config, &options, err);
     return t->loader != NULL;
@@ -479,8 +467,6 @@ void dn_trainer_release(struct trainer *t)
     for (size_t i = 0; i < sizeof paths / sizeof *paths; i++)
         free(paths[i]);
     free(t->rates);
-    free(t->global);
-    free(t->local);
     dn_str_release(&t->settings);
     *t = (struct trainer){0};
 }
