@@ -22,7 +22,7 @@ install(FILES ${PROJECT_BINARY_DIR}/dinoConfig.cmake ${PROJECT_BINARY_DIR}/dinoC
     DESTINATION ${config_dir})
 install(FILES ${PROJECT_BINARY_DIR}/dino.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 install(FILES include/dino.h include/dino_train.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
-install(DIRECTORY models/dino-tiny DESTINATION ${CMAKE_INSTALL_DATADIR}/dino/models OPTIONAL)
+install(DIRECTORY models/dino-tiny DESTINATION ${CMAKE_INSTALL_DATADIR}/dino/models)
 
 # The program writes its own manual page and shell completions.
 if(TARGET dino)

@@ -20,11 +20,9 @@ done
 
 # The model: the one that was installed, in whatever folder.
 shipped=share/dino/models/dino-tiny
-if [ ! -e "$SOURCE_DIR/models/dino-tiny" ]; then
-    echo "this tree has no models/dino-tiny: a stand-in is put where it would be installed"
-    mkdir -p "$prefix/$shipped"
-    cp "$SOURCE_DIR"/tests/data/tiny_cls_hf/* "$prefix/$shipped"
-fi
+for file in model.safetensors config.json preprocessor_config.json README.md; do
+    [ -e "$prefix/$shipped/$file" ] || { echo "not installed: $shipped/$file"; exit 1; }
+done
 "$prefix/bin/dino" doctor | grep -q "^model  *$prefix/$shipped$" || { echo "the installed model is not used"; exit 1; }
 mkdir "$work/moved"
 cp -r "$prefix/bin" "$prefix/share" "$work/moved"

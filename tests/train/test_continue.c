@@ -261,7 +261,7 @@ TEST(the_official_setting_takes_shape_and_weights_and_no_recipe)
     CHECK(err.code == DINO_ECANCELLED);
     CHECK(w.plan.dim == 64 && w.plan.depth == 1 && w.plan.patch == 7);
     CHECK(w.plan.from_grid == 4 && w.plan.grid == 8 && w.plan.frozen_epochs == 0);
-    CHECK(w.plan.epochs == 200 && fabs(w.plan.lr - 0.0025 * sqrt(64 / 1024.0)) < 1e-12);
+    CHECK(w.plan.epochs == 260 && fabs(w.plan.lr - 0.0025 * sqrt(64 / 1024.0)) < 1e-12);
 }
 
 TEST(the_stage_of_larger_crops_has_the_runs_schedules_shortened)
