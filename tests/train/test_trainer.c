@@ -255,7 +255,7 @@ TEST(a_run_that_leaves_the_numbers_keeps_what_is_good_to_go_on_from)
     struct watch w = {.stop_at = -1};
     struct dino_error err = {0};
     long long lost = 0;
-    char good[300];
+    char good[100];
 
     CHECK(!train("wild", &w, &options, wild, &err));
     CHECK(err.code == DINO_EARG && strstr(err.message, "no number; lower optim.base_lr"));
