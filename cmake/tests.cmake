@@ -86,7 +86,11 @@ if(TARGET dino)
     foreach(source ${cases})
         get_filename_component(name ${source} NAME_WE)
         add_test(NAME cli_${name} COMMAND sh ${PROJECT_SOURCE_DIR}/tests/cli/run.sh ${source})
-        set_tests_properties(cli_${name} PROPERTIES LABELS cli TIMEOUT 120 SKIP_RETURN_CODE 77
+        set(labels cli)
+        if(name MATCHES "_cuda$")
+            set(labels "cli;cuda")
+        endif()
+        set_tests_properties(cli_${name} PROPERTIES LABELS "${labels}" TIMEOUT 120 SKIP_RETURN_CODE 77
             ENVIRONMENT "${test_environment}")
     endforeach()
 endif()
