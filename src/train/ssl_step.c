@@ -197,8 +197,18 @@ static void centre(struct ssl_step *s, const struct target_scratch *scratch,
     if (c->centering == CENTERING_SINKHORN)
         dn_targets_sinkhorn(s->queue, c->comm, scratch, rows, temperature);
     else
-        dn_targets_softmax(s->queue, c->comm, scratch, rows, centre_row, c->centre_momentum,
-                           temperature);
+        dn_targets_softmax(s->queue, c->comm, scratch, rows, centre_row, temperature);
+}
+
+void dn_ssl_step_follow(struct ssl_step *s)
+{
+    const struct ssl_config *c = &s->config;
+
+    if (c->centering == CENTERING_SINKHORN)
+        return;
+    dn_targets_follow(s->queue, &s->dino_scratch, s->dino_centre, c->centre_momentum);
+    if (s->all_masked > 0)
+        dn_targets_follow(s->queue, &s->ibot_scratch, s->ibot_centre, c->centre_momentum);
 }
 
 static void make_targets(struct ssl_step *s, struct net_params params,

@@ -122,11 +122,14 @@ void dn_ssl_step_release(struct ssl_step *s);
 bool dn_ssl_step_features(struct ssl_step *s, const struct train_blocks *blocks,
                           const struct ssl_batch *batch, struct dino_error *err);
 
-/* blocks->grads += the gradient of the batch; the centres move on. seed decides what stochastic
+/* blocks->grads += the gradient of the batch, and no state moves. seed decides what stochastic
  * depth drops. Of many processes, all call, and each has the whole batch's gradient in its own
  * shards, to which it may have added only what all have added. */
 bool dn_ssl_step_run(struct ssl_step *s, const struct train_blocks *blocks,
                      const struct ssl_batch *batch, double teacher_temperature, uint64_t seed,
                      struct ssl_losses *losses, struct dino_error *err);
+
+/* The centres move on with what the last run saw, as the teacher does with the student. */
+void dn_ssl_step_follow(struct ssl_step *s);
 
 #endif

@@ -47,7 +47,7 @@ void dn_targets_sinkhorn(struct queue *queue, struct dino_comm *comm,
 
 void dn_targets_softmax(struct queue *queue, struct dino_comm *comm,
                         const struct target_scratch *s, struct target_rows rows,
-                        struct mat centre, double momentum, double temperature)
+                        struct mat centre, double temperature)
 {
     struct mat logits = rows.logits;
 
@@ -57,6 +57,11 @@ void dn_targets_softmax(struct queue *queue, struct dino_comm *comm,
     dn_softmax(queue,
                (struct op_softmax){
                    .y = logits, .x = logits, .centre = centre, .temperature = temperature});
+}
+
+void dn_targets_follow(struct queue *queue, const struct target_scratch *s, struct mat centre,
+                       double momentum)
+{
     dn_lerp(queue,
             (struct op_lerp){.y = centre, .x = s->sums, .keep = momentum, .add = 1 - momentum});
 }

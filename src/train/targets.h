@@ -17,10 +17,11 @@ void dn_targets_layout(struct target_scratch *s, struct tape *tape, int prototyp
 /*
  * logits [samples, prototypes], this process's rows, become distributions; `all` counts the
  * rows of all processes, who call together. Sinkhorn-Knopp: three rounds, the last division by
- * row. Softmax: minus `centre` [1, prototypes], which then moves to
- * momentum centre + (1 - momentum) mean(logits): the official code applies that mean at the
- * start of the next step, which is the same. The mean is over all rows; the official one of
- * masked patches weighs processes alike, however many rows each has.
+ * row. Softmax: minus `centre` [1, prototypes]; the mean of the logits stays in the scratch. It
+ * is over all rows; the official one of masked patches weighs processes alike, however many
+ * rows each has. dn_targets_follow, once the step is good, moves the centre to
+ * momentum centre + (1 - momentum) mean: the official code does it at the start of the next
+ * step, which is the same.
  */
 struct target_rows {
     struct mat logits;
@@ -32,6 +33,8 @@ void dn_targets_sinkhorn(struct queue *queue, struct dino_comm *comm,
                          double temperature);
 void dn_targets_softmax(struct queue *queue, struct dino_comm *comm,
                         const struct target_scratch *s, struct target_rows rows,
-                        struct mat centre, double momentum, double temperature);
+                        struct mat centre, double temperature);
+void dn_targets_follow(struct queue *queue, const struct target_scratch *s, struct mat centre,
+                       double momentum);
 
 #endif

@@ -138,6 +138,7 @@ static void update(struct trainer *t, const struct made *m)
     dn_param_rates(&t->table, &rule, &m->rates, t->rates);
     dn_optimizer_step(t->queue, &t->table, &t->blocks, &m->clip, &options);
     dn_teacher_follow(t->queue, &t->table, &t->blocks, m->rates.momentum);
+    dn_ssl_step_follow(&t->step);
 }
 
 /* ---- between steps ---- */

@@ -356,6 +356,7 @@ static void run_update(struct run *r, int step, struct clipping *clip)
     dn_param_rates(&r->table, &rule, &at, rates);
     dn_optimizer_step(r->b.queue, &r->table, &r->blocks, clip, &options);
     dn_teacher_follow(r->b.queue, &r->table, &r->blocks, 0.9);
+    dn_ssl_step_follow(&r->step);
     CHECK_OK(dn_queue_finish(r->b.queue, &err), err);
 }
 

@@ -114,6 +114,29 @@ TEST(a_run_killed_anywhere_goes_on_to_the_same_bytes)
     check_same_run("unharmed", "killed", 3 * STEPS);
 }
 
+/* The centres move with the step that saw them: what is saved before it has them as they were.
+ */
+TEST(a_killed_run_with_softmax_centring_goes_on_to_the_same_bytes)
+{
+    static const char *const centred[] = {"train.centering=centering", NULL};
+    struct dino_train_options options = {.save_steps = 1};
+    struct watch w = {.stop_at = -1};
+    struct dino_error err = {0};
+    int status;
+
+    CHECK_OK(train("centred", &w, &options, centred, &err), err);
+    w = (struct watch){.stop_at = -1, .kill_at = 5};
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0)
+        _exit(train("torn", &w, &options, centred, &err) ? 0 : 1);
+    CHECK(waitpid(child, &status, 0) == child && WIFSIGNALED(status));
+    w.kill_at = 0;
+    CHECK_OK(train("torn", &w, &options, centred, &err), err);
+    CHECK(w.plan.first_step > 0);
+    check_same_run("centred", "torn", STEPS);
+}
+
 TEST(a_batch_in_parts_trains_the_same_within_rounding)
 {
     struct dino_train_options whole = {0}, parts = {.micro = 3};

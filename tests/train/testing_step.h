@@ -192,6 +192,7 @@ static inline void golden_update(struct golden_run *r, int step, struct clipping
         .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .step = step, .rates = rates};
     dn_optimizer_step(r->b->queue, &r->table, &r->blocks, clip, &options);
     dn_teacher_follow(r->b->queue, &r->table, &r->blocks, 0.992);
+    dn_ssl_step_follow(&r->step);
     CHECK_OK(dn_queue_finish(r->b->queue, &err), err);
 }
 
