@@ -2,23 +2,6 @@
  * probabilities. */
 #include "compute/cuda/cuda_numbers.h"
 
-/* Over the 16 lanes that share rows of scores. */
-DEVICE float lanes16_sum(float value)
-{
-    UNROLL
-    for (int mask = 8; mask > 0; mask /= 2)
-        value += lane_xor(value, mask);
-    return value;
-}
-
-DEVICE float lanes16_max(float value)
-{
-    UNROLL
-    for (int mask = 8; mask > 0; mask /= 2)
-        value = fmaxf(value, lane_xor(value, mask));
-    return value;
-}
-
 /* rows [count, width] of part 0 (q), 1 (k) or 2 (v) of one head to shared memory, from row
  * `begin` of the sequence on; zeros behind its end. */
 DEVICE void load_rows(float *to, const struct cuda_attend *a, struct cuda_attend_block b,
@@ -85,7 +68,7 @@ DEVICE void soften_scores(struct attend_thread *h, float scale, int left, const 
             h->score[i][j] = score;
             most = fmaxf(most, score);
         }
-        most = lanes16_max(most);
+        most = lanes_max(most, 16);
         float fade = expf(h->top[i] - most);
         h->top[i] = most;
         h->sum[i] *= fade;
@@ -155,7 +138,7 @@ DEVICE void attend_block(const struct cuda_attend *a, float *shared, const int R
     }
     UNROLL
     for (int i = 0; i < R; i++) {
-        float total = lanes16_sum(h.sum[i]);
+        float total = lanes_sum(h.sum[i], 16);
         int row = b.query + h.ty * R + i;
         int64_t y = (int64_t)(b.first + row) * a->y_stride + (int64_t)block_y() * a->width;
         UNROLL

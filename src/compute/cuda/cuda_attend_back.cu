@@ -7,23 +7,6 @@
 #include "compute/cuda/cuda_numbers.h"
 #include "compute/cuda/cuda_train_kernels.h"
 
-/* Over the 16 lanes that share rows of scores. */
-DEVICE float back_sum(float value)
-{
-    UNROLL
-    for (int mask = 8; mask > 0; mask /= 2)
-        value += lane_xor(value, mask);
-    return value;
-}
-
-DEVICE float back_max(float value)
-{
-    UNROLL
-    for (int mask = 8; mask > 0; mask /= 2)
-        value = fmaxf(value, lane_xor(value, mask));
-    return value;
-}
-
 /*
  * Thread (ty, tx) = (t / 16, t % 16) has the scores of own rows ty R + i with other rows
  * tx + 16 j, i, j < R, and columns tx + 16 j, j < C, of what its rows become. R and C are
@@ -127,11 +110,11 @@ DEVICE void back_levels(const struct cuda_attend_back *a, struct back_thread *h,
                 *x = begin + h->tx + 16 * j < h->tokens ? *x * a->scale : -INFINITY;
                 most = fmaxf(most, *x);
             }
-            most = back_max(most);
+            most = lanes_max(most, 16);
             UNROLL
             for (int j = 0; j < R; j++)
                 more += expf(h->score[i][j] - most);
-            sum[i] = fmaf(sum[i], expf(top[i] - most), back_sum(more));
+            sum[i] = fmaf(sum[i], expf(top[i] - most), lanes_sum(more, 16));
             top[i] = most;
         }
     }
@@ -143,7 +126,7 @@ DEVICE void back_levels(const struct cuda_attend_back *a, struct back_thread *h,
         for (int c = h->tx; c < h->width && real; c += 16)
             mean = fmaf(h->own_second[(h->ty * R + i) * h->pitch + c],
                         number(a->y, a->dtype, y + c), mean);
-        h->row_mean[i] = back_sum(mean);
+        h->row_mean[i] = lanes_sum(mean, 16);
         h->row_level[i] = top[i] + logf(sum[i]);
         if (real && h->tx == 0) {
             a->levels[(int64_t)block_y() * a->tokens + b.first + row] = h->row_level[i];

@@ -79,19 +79,12 @@ KERNEL(dn_join_columns_kernel, struct cuda_join_columns, 256)
 KERNEL(dn_layernorm_stats_kernel, struct cuda_layernorm_back, 128)
 {
     int row = 4 * block_x() + thread_x() / 32, lane = thread_x() % 32, cols = a.x.cols;
-    float total = 0, sum = 0, squares = 0, g_sum = 0, g_normal = 0;
+    float mean, g_sum = 0, g_normal = 0;
 
     if (row >= a.d_y.rows)
         return;
     const float *x = (const float *)a.x.data + (a.rows ? a.rows[row] : row) * a.x.stride;
-    for (int c = lane; c < cols; c += 32)
-        total += x[c];
-    float mean = warp_sum(total) / (float)cols;
-    for (int c = lane; c < cols; c += 32) {
-        sum += x[c] - mean;
-        squares = fmaf(x[c] - mean, x[c] - mean, squares);
-    }
-    struct moments m = moments_of(sum, squares, cols, a.eps);
+    struct moments m = moments_of_row(x, cols, a.eps, &mean);
     for (int c = lane; c < cols; c += 32) {
         float g = number(a.d_y.data, a.d_y.dtype, row * a.d_y.stride + c) * a.weight[c];
         g_sum += g;

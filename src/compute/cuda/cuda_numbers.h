@@ -84,21 +84,32 @@ DEVICE void set_numbers4(void *data, int dtype, int64_t at, const float from[4])
     }
 }
 
-/* All lanes: the sum and the largest of their values, the same bits in every lane. */
-DEVICE float warp_sum(float value)
+/* Over lanes that lie side by side, a constant power of two of them: the sum and the largest of
+ * their values, the same bits in every one. */
+DEVICE float lanes_sum(float value, const int lanes)
 {
     UNROLL
-    for (int mask = 16; mask > 0; mask /= 2)
+    for (int mask = lanes / 2; mask > 0; mask /= 2)
         value += lane_xor(value, mask);
     return value;
 }
 
-DEVICE float warp_max(float value)
+DEVICE float lanes_max(float value, const int lanes)
 {
     UNROLL
-    for (int mask = 16; mask > 0; mask /= 2)
+    for (int mask = lanes / 2; mask > 0; mask /= 2)
         value = fmaxf(value, lane_xor(value, mask));
     return value;
+}
+
+DEVICE float warp_sum(float value)
+{
+    return lanes_sum(value, 32);
+}
+
+DEVICE float warp_max(float value)
+{
+    return lanes_max(value, 32);
 }
 
 /* All threads of a block of 256: the same over the block, by way of 8 numbers of shared memory
@@ -142,6 +153,22 @@ DEVICE struct moments moments_of(float sum, float squares, int cols, float eps)
     float variance = warp_sum(squares) / (float)cols - m.shift * m.shift;
     m.over = 1 / sqrtf(fmaxf(variance, 0) + eps);
     return m;
+}
+
+/* Of a row in memory, each lane with every 32nd number; *mean as it was rounded. */
+DEVICE struct moments moments_of_row(const float *x, int cols, float eps, float *mean)
+{
+    int lane = thread_x() % 32;
+    float total = 0, sum = 0, squares = 0;
+
+    for (int c = lane; c < cols; c += 32)
+        total += x[c];
+    *mean = warp_sum(total) / (float)cols;
+    for (int c = lane; c < cols; c += 32) {
+        sum += x[c] - *mean;
+        squares = fmaf(x[c] - *mean, x[c] - *mean, squares);
+    }
+    return moments_of(sum, squares, cols, eps);
 }
 
 /*

@@ -53,16 +53,9 @@ DEVICE void norm_from_memory(const struct cuda_layernorm *a, int row, int from, 
     const float *x = (const float *)a->x.data + (int64_t)from * a->x.stride;
     int64_t y = (int64_t)row * a->y.stride;
     int cols = a->x.cols;
-    float total = 0, sum = 0, squares = 0;
+    float mean;
+    struct moments m = moments_of_row(x, cols, a->eps, &mean);
 
-    for (int c = lane; c < cols; c += 32)
-        total += x[c];
-    float mean = warp_sum(total) / (float)cols;
-    for (int c = lane; c < cols; c += 32) {
-        sum += x[c] - mean;
-        squares = fmaf(x[c] - mean, x[c] - mean, squares);
-    }
-    struct moments m = moments_of(sum, squares, cols, a->eps);
     for (int c = lane; c < cols; c += 32)
         set_number(a->y.data, a->y.dtype, y + c,
                    fmaf((x[c] - mean - m.shift) * m.over, a->weight[c], a->bias[c]));
