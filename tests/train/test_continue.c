@@ -141,20 +141,6 @@ static double apart(const char *one, const char *a, const char *two, const char 
     return most;
 }
 
-static bool same_bytes(const char *a, const char *b)
-{
-    struct mapping x, y;
-    struct dino_error err = {0};
-
-    CHECK_OK(dn_map_open(&x, a, &err), err);
-    CHECK_OK(dn_map_open(&y, b, &err), err);
-    bool same =
-        x.bytes.size == y.bytes.size && memcmp(x.bytes.data, y.bytes.data, x.bytes.size) == 0;
-    dn_map_close(&x);
-    dn_map_close(&y);
-    return same;
-}
-
 /* Few steps of an epoch each, the rest as the recipe says. */
 static const char *const still[] = {"optim.base_lr=0", "optim.min_lr=0", "optim.epochs=2",
                                     "optim.warmup_epochs=0", NULL};

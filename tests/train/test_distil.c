@@ -33,14 +33,7 @@ static const char *teacher(void)
 
 static void check_same_students(const char *a, const char *b, int steps)
 {
-    char one[400], two[400];
-
-    snprintf(one, sizeof one, "%s/checkpoints/step-%08d.safetensors", in_scratch(a), steps);
-    snprintf(two, sizeof two, "%s/checkpoints/step-%08d.safetensors", in_scratch(b), steps);
-    CHECK(same_bytes(one, two));
-    snprintf(one, sizeof one, "%s/student.pth", in_scratch(a));
-    snprintf(two, sizeof two, "%s/student.pth", in_scratch(b));
-    CHECK(same_bytes(one, two));
+    check_same_network(a, b, steps, "student.pth");
 }
 
 /* The mean of the first or last 8 losses. */

@@ -1,4 +1,5 @@
-/* Small drawn pictures in a folder of the test's own, some of them broken on purpose. */
+/* Small drawn pictures in a folder of the test's own, some of them broken on purpose; and are
+ * two files the same? */
 #ifndef TESTING_PICTURES_H
 #define TESTING_PICTURES_H
 
@@ -8,6 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/file.h"
 #include "base/rng.h"
 
 /* `count` pictures FOLDER/sub/NN.png under the scratch directory, each of its own size and
@@ -61,6 +63,20 @@ static inline const char *draw_colours(const char *folder, int count)
         dino_image_release(&image);
     }
     return path;
+}
+
+static inline bool same_bytes(const char *a, const char *b)
+{
+    struct mapping x, y;
+    struct dino_error err = {0};
+
+    CHECK_OK(dn_map_open(&x, a, &err), err);
+    CHECK_OK(dn_map_open(&y, b, &err), err);
+    bool same =
+        x.bytes.size == y.bytes.size && memcmp(x.bytes.data, y.bytes.data, x.bytes.size) == 0;
+    dn_map_close(&x);
+    dn_map_close(&y);
+    return same;
 }
 
 #endif

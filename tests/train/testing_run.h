@@ -113,31 +113,23 @@ static inline bool train(const char *name, struct watch *w, struct dino_train_op
     return ok;
 }
 
-static inline bool same_bytes(const char *a, const char *b)
-{
-    struct mapping x, y;
-    struct dino_error err = {0};
-
-    CHECK_OK(dn_map_open(&x, a, &err), err);
-    CHECK_OK(dn_map_open(&y, b, &err), err);
-    bool same =
-        x.bytes.size == y.bytes.size && memcmp(x.bytes.data, y.bytes.data, x.bytes.size) == 0;
-    dn_map_close(&x);
-    dn_map_close(&y);
-    return same;
-}
-
-/* The last checkpoint and the teacher of both runs. */
-static inline void check_same_run(const char *a, const char *b, int steps)
+/* The last checkpoint of both runs, and the network that they are for. */
+static inline void check_same_network(const char *a, const char *b, int steps,
+                                      const char *network)
 {
     char one[400], two[400];
 
     snprintf(one, sizeof one, "%s/checkpoints/step-%08d.safetensors", in_scratch(a), steps);
     snprintf(two, sizeof two, "%s/checkpoints/step-%08d.safetensors", in_scratch(b), steps);
     CHECK(same_bytes(one, two));
-    snprintf(one, sizeof one, "%s/teacher.pth", in_scratch(a));
-    snprintf(two, sizeof two, "%s/teacher.pth", in_scratch(b));
+    snprintf(one, sizeof one, "%s/%s", in_scratch(a), network);
+    snprintf(two, sizeof two, "%s/%s", in_scratch(b), network);
     CHECK(same_bytes(one, two));
+}
+
+static inline void check_same_run(const char *a, const char *b, int steps)
+{
+    check_same_network(a, b, steps, "teacher.pth");
 }
 
 /* The numbers of `key` in a run's metrics; returns how many lines there are, which must count
