@@ -30,8 +30,6 @@ struct device *dn_device_open(const char *name, enum dino_dtype dtype, int threa
 
     if (threads <= 0)
         threads = dn_cpu_cores();
-    if ((!name || strcmp(name, "auto") == 0) && dn_plugin_is_proven("cuda"))
-        name = "cuda";
     if (!name || strcmp(name, "auto") == 0 || strcmp(name, "cpu") == 0)
         return dn_cpu_open(dtype, threads, err);
     if (strcmp(name, "ref") == 0)

@@ -133,7 +133,6 @@ __attribute__((format(printf, 3, 4))) void dn_queue_fail(struct queue *q, enum d
 struct device_plugin {
     const char *(*version)(void);              /* dino_version */
     size_t table_bytes;                        /* sizeof(struct device_ops) */
-    bool experimental;                         /* "auto" never chooses it */
     bool (*available)(struct dino_error *err); /* is there a device to open? */
     struct device *(*open)(int index, enum dino_dtype dtype, int threads,
                            struct dino_error *err);

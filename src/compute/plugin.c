@@ -94,10 +94,3 @@ struct device *dn_plugin_device(const char *name, int index, enum dino_dtype dty
 
     return plugin ? plugin->open(index, dtype, threads, err) : NULL;
 }
-
-bool dn_plugin_is_proven(const char *name)
-{
-    const struct device_plugin *plugin = dn_plugin_find(name, NULL);
-
-    return plugin && !plugin->experimental && plugin->available(NULL);
-}

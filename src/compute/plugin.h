@@ -14,7 +14,4 @@ const struct device_plugin *dn_plugin_find(const char *name, struct dino_error *
 struct device *dn_plugin_device(const char *name, int index, enum dino_dtype dtype, int threads,
                                 struct dino_error *err);
 
-/* Is it there, past being experimental, and has it a device? What "auto" asks. */
-bool dn_plugin_is_proven(const char *name);
-
 #endif

@@ -320,7 +320,6 @@ extern const struct device_plugin dn_device_plugin;
 __attribute__((visibility("default"))) const struct device_plugin dn_device_plugin = {
     .version = dino_version,
     .table_bytes = sizeof(struct device_ops),
-    .experimental = true,
     .available = available,
     .open = open_device,
 };
