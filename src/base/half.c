@@ -1,26 +1,5 @@
 #include "base/half.h"
 
-#include <math.h>
-
-float dn_f16_to_f32(uint16_t h)
-{
-    uint32_t sign = (uint32_t)(h & 0x8000) << 16;
-    uint32_t exponent = h >> 10 & 31, mantissa = h & 1023;
-    uint32_t bits;
-    float f;
-
-    if (exponent == 31)
-        bits = sign | 0x7f800000U | mantissa << 13;
-    else if (exponent)
-        bits = sign | (exponent + 112) << 23 | mantissa << 13;
-    else { /* zero or subnormal: mantissa * 2^-24 is exact in f32 */
-        f = (float)mantissa * 0x1p-24F;
-        return sign ? -f : f;
-    }
-    memcpy(&f, &bits, sizeof f);
-    return f;
-}
-
 uint16_t dn_f32_to_f16(float f)
 {
     uint32_t bits;
@@ -71,24 +50,56 @@ static float other_to_f32(const uint8_t *p, enum dino_dtype dtype)
     }
 }
 
+size_t dn_count_bad(const void *from, enum dino_dtype dtype, size_t count)
+{
+    const uint8_t *p = from;
+    size_t bad = 0;
+
+    if (dtype == DINO_F32) {
+#pragma omp simd reduction(+ : bad)
+        for (size_t i = 0; i < count; i++) {
+            uint32_t bits;
+            memcpy(&bits, p + 4 * i, sizeof bits);
+            bad += (bits & 0x7f800000U) == 0x7f800000U;
+        }
+        return bad;
+    }
+    uint16_t exponent = dtype == DINO_F16 ? 0x7c00 : 0x7f80;
+#pragma omp simd reduction(+ : bad)
+    for (size_t i = 0; i < count; i++) {
+        uint16_t bits;
+        memcpy(&bits, p + 2 * i, sizeof bits);
+        bad += (bits & exponent) == exponent;
+    }
+    return bad;
+}
+
 size_t dn_to_f32(float *to, const void *from, enum dino_dtype dtype, size_t count)
 {
     const uint8_t *p = from;
-    size_t bad = 0, step = dino_dtype_size(dtype);
+    size_t step = dino_dtype_size(dtype);
 
-    for (size_t i = 0; i < count; i++, p += step) {
-        uint16_t half;
-        if (dtype == DINO_F32) {
-            memcpy(&to[i], p, sizeof to[i]);
-        } else if (dtype == DINO_F16 || dtype == DINO_BF16) {
-            memcpy(&half, p, sizeof half);
-            to[i] = dtype == DINO_F16 ? dn_f16_to_f32(half) : dn_bf16_to_f32(half);
-        } else {
-            to[i] = other_to_f32(p, dtype);
+    if (dtype == DINO_F32) {
+        memcpy(to, from, count * sizeof *to);
+    } else if (dtype == DINO_BF16) {
+#pragma omp simd
+        for (size_t i = 0; i < count; i++) {
+            uint16_t half;
+            memcpy(&half, p + 2 * i, sizeof half);
+            to[i] = dn_bf16_to_f32(half);
         }
-        bad += isfinite(to[i]) ? 0 : 1;
+    } else if (dtype == DINO_F16) {
+#pragma omp simd
+        for (size_t i = 0; i < count; i++) {
+            uint16_t half;
+            memcpy(&half, p + 2 * i, sizeof half);
+            to[i] = dn_f16_to_f32(half);
+        }
+    } else {
+        for (size_t i = 0; i < count; i++)
+            to[i] = other_to_f32(p + step * i, dtype);
     }
-    return bad;
+    return dn_count_bad(to, DINO_F32, count);
 }
 
 void dn_from_f32(void *to, enum dino_dtype dtype, const float *from, size_t count)

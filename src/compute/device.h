@@ -22,7 +22,7 @@ struct weight {
 };
 
 /* A matrix to be packed, in host memory: w [out, in], any alignment, possibly inside a mapped
- * file: f32, or int8 with a scale an output (number = byte * scale). */
+ * file: f32, f16 or bf16, or int8 with a scale an output (number = byte * scale). */
 struct weight_source {
     struct mat w;
     const float *scale; /* [out], of int8 */
@@ -73,8 +73,8 @@ struct device_ops {
      * or NULL. Thread-safe. */
     struct weight *(*pack)(const struct device *d, struct mat w, const float *bias,
                            struct dino_error *err);
-    /* The same of any source: int8 where the device multiplies int8, gated where it gates.
-     * NULL: a device that does neither. */
+    /* The same of any source: halves always, int8 where the device multiplies int8, gated
+     * where it gates. NULL: a device that does none of it. */
     struct weight *(*pack_any)(const struct device *d, const struct weight_source *from,
                                struct dino_error *err);
     void (*weight_free)(const struct device *d, struct weight *w);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/half.h"
 
 /* State of one packing: host scratch for one parameter, and where the next vector goes. */
 struct packer {
@@ -62,7 +63,7 @@ static struct weight *pack_mat(struct packer *p, const struct weight_source *fro
                                struct dino_error *err)
 {
     const struct device *device = p->vit->device;
-    bool plain = !from->scale && !from->gated;
+    bool plain = from->w.dtype == DINO_F32 && !from->gated;
     struct weight *packed = plain ? device->ops->pack(device, from->w, from->bias, err)
                                   : device->ops->pack_any(device, from, err);
 
@@ -71,26 +72,21 @@ static struct weight *pack_mat(struct packer *p, const struct weight_source *fro
     return packed;
 }
 
-/* NaN and infinite values in a mapped matrix that is packed without passing through our hands.
- */
-static int64_t count_bad(const float *values, size_t count)
-{
-    int64_t bad = 0;
-    uint32_t bits;
-
-    for (size_t i = 0; i < count; i++) {
-        memcpy(&bits, values + i, sizeof bits);
-        bad += (bits & 0x7f800000U) == 0x7f800000U;
-    }
-    return bad;
-}
-
 /* Does the file hold bytes that the device multiplies? */
 static bool takes_int8(const struct vit *vit, const struct weights *weights, enum param param,
                        int block)
 {
     return vit->device->dtype == DINO_I8 && vit->device->ops->pack_any &&
            dn_weights_int8(weights, param, block);
+}
+
+/* A matrix as it lies in the file, if the device can pack it from there; else NULL. */
+static const void *in_place(const struct vit *vit, const struct weights *weights,
+                            enum param param, int block, enum dino_dtype *dtype)
+{
+    const void *data = dn_weights_view(weights, param, block, dtype);
+
+    return data && (*dtype == DINO_F32 || vit->device->ops->pack_any) ? data : NULL;
 }
 
 /* The numbers of a matrix, as they lie in the file where that will do, else read to scratch. */
@@ -109,14 +105,16 @@ static struct weight_source read_matrix(struct packer *p, enum param param, int 
         from.scale = p->scale;
         return from;
     }
-    const float *data = dn_weights_view(p->weights, param, block);
+    enum dino_dtype dtype;
+    const void *data = in_place(p->vit, p->weights, param, block, &dtype);
     if (data) {
-        p->vit->bad_values += count_bad(data, count);
+        p->vit->bad_values += (int64_t)dn_count_bad(data, dtype, count);
     } else {
         dn_weights_read(p->weights, param, block, p->matrix, &p->vit->bad_values);
         data = p->matrix;
+        dtype = DINO_F32;
     }
-    from.w = dn_mat((void *)(uintptr_t)data, rows, cols, DINO_F32);
+    from.w = dn_mat((void *)(uintptr_t)data, rows, cols, dtype);
     return from;
 }
 
@@ -214,7 +212,8 @@ static size_t scratch_of(const struct vit *vit, const struct weights *weights, e
     int blocks = dn_param_per_block(param) ? vit->config.depth : 1;
 
     for (int i = 0; i < blocks; i++) {
-        size_t wanted = dn_weights_view(weights, param, i) ? 0 : count;
+        enum dino_dtype dtype;
+        size_t wanted = in_place(vit, weights, param, i, &dtype) ? 0 : count;
         if (takes_int8(vit, weights, param, i))
             wanted = count / sizeof(float) + 1;
         most = wanted > most ? wanted : most;

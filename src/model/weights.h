@@ -50,9 +50,10 @@ static inline struct weight_part *dn_weights_parts(const struct weights *w, enum
  * int8 matrix becomes byte * scale. */
 void dn_weights_read(const struct weights *w, enum param param, int block, float *out,
                      int64_t *bad);
-/* The same where it lies as f32 in official shape in the mapped file (4-byte aligned): no copy;
- * else NULL. */
-const float *dn_weights_view(const struct weights *w, enum param param, int block);
+/* The same where it lies in official shape in the mapped file, aligned, as f32, f16 or bf16
+ * (*dtype): no copy; else NULL. */
+const void *dn_weights_view(const struct weights *w, enum param param, int block,
+                            enum dino_dtype *dtype);
 /* Does the file hold this matrix as int8? */
 bool dn_weights_int8(const struct weights *w, enum param param, int block);
 /* Its scales [outputs] into scale; returns its bytes in official shape: where they lie in the

@@ -42,13 +42,16 @@ void dn_weights_read(const struct weights *w, enum param param, int block, float
     }
 }
 
-const float *dn_weights_view(const struct weights *w, enum param param, int block)
+const void *dn_weights_view(const struct weights *w, enum param param, int block,
+                            enum dino_dtype *dtype)
 {
     if (!w->tensors || dn_param_parts(w->naming, param) > 1)
         return NULL;
     const struct dino_tensor *tensor = dn_weights_parts(w, param, block)->tensor;
-    bool usable = tensor->dtype == DINO_F32 && dn_tensor_contiguous(tensor) &&
-                  (uintptr_t)tensor->data % sizeof(float) == 0 &&
+    enum dino_dtype d = *dtype = tensor->dtype;
+    bool usable = (d == DINO_F32 || d == DINO_F16 || d == DINO_BF16) &&
+                  dn_tensor_contiguous(tensor) &&
+                  (uintptr_t)tensor->data % dino_dtype_size(d) == 0 &&
                   !(param == PARAM_POS_EMBED && w->folded_class_position);
     return usable ? tensor->data : NULL;
 }

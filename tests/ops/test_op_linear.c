@@ -187,6 +187,48 @@ TEST(inputs_and_results_may_be_f32_on_every_device)
     check_all(cases, sizeof cases / sizeof *cases);
 }
 
+/* A file's f16 or bf16 [37, 33] inside rows of 40; numbers that both can hold. */
+TEST(halves_are_packed_as_they_lie)
+{
+    static const enum dino_dtype dtypes[] = {DINO_F16, DINO_BF16};
+    int devices = ops_devices();
+
+    for (int i = 0; i < 2 * devices; i++) {
+        struct bench b = ops_open(i / 2);
+        enum dino_dtype dtype = dtypes[i % 2];
+        struct dino_error err = {0};
+        float *values = ops_vector(37 * 40, 1, 5);
+        uint16_t *half = malloc(37 * 40 * sizeof *half);
+        struct guarded x = ops_random(17, 33, 0, b.dtype, 1, 1);
+        struct guarded y = ops_random(17, 37, 0, b.dtype, 1, 2);
+        struct mat truth = ops_truth(17, 37);
+
+        dn_from_f32(half, DINO_BF16, values, 37 * 40);
+        dn_to_f32(values, half, DINO_BF16, 37 * 40);
+        dn_from_f32(half, dtype, values, 37 * 40);
+        struct mat plain = dn_mat_cols(dn_mat(values, 37, 40, DINO_F32), 2, 33);
+        struct weight_source from = {.w = dn_mat_cols(dn_mat(half, 37, 40, dtype), 2, 33)};
+        struct weight *exact = b.ref->ops->pack(b.ref, plain, NULL, &err);
+        CHECK_OK(exact, err);
+        dn_linear(b.ref_queue, (struct op_linear){.y = truth, .x = x.mat, .w = exact});
+        if (b.device->ops->pack_any) {
+            struct weight *packed = b.device->ops->pack_any(b.device, &from, &err);
+            CHECK_OK(packed, err);
+            dn_linear(b.queue, (struct op_linear){.y = y.mat, .x = x.mat, .w = packed});
+            ops_finish(&b);
+            ops_check("linear", b.dtype, &y, truth, dino_dtype_name(dtype));
+            b.device->ops->weight_free(b.device, packed);
+        }
+        b.ref->ops->weight_free(b.ref, exact);
+        ops_free(&x);
+        ops_free(&y);
+        free(truth.data);
+        free(half);
+        free(values);
+        ops_close(&b);
+    }
+}
+
 TEST(a_weight_may_lie_anywhere_and_have_a_stride)
 {
     int devices = ops_devices();

@@ -165,10 +165,11 @@ static bool reorder(const struct matmul_engine *e, struct cpu_weight *w, const f
     return good;
 }
 
-/* An aligned copy of w, rounded to bf16 if wanted; NULL and err without memory. */
+/* An aligned copy of w in f32, rounded to bf16 if wanted; NULL and err without memory. */
 static float *plain_copy(struct mat w, bool to_bf16, struct dino_error *err)
 {
     size_t rows = (size_t)w.rows, cols = (size_t)w.cols, bytes;
+    ptrdiff_t number = (ptrdiff_t)dino_dtype_size(w.dtype);
 
     if (!dn_size_mul(rows, cols, &bytes) || !dn_size_mul(bytes, sizeof(float), &bytes)) {
         dn_fail_memory(err, SIZE_MAX, "a weight");
@@ -176,7 +177,8 @@ static float *plain_copy(struct mat w, bool to_bf16, struct dino_error *err)
     }
     float *copy = dn_alloc_aligned(bytes, "a weight", err);
     for (size_t r = 0; copy && r < rows; r++) {
-        memcpy(copy + r * cols, (const char *)w.data + (ptrdiff_t)r * w.stride * 4, cols * 4);
+        const char *row = (const char *)w.data + (ptrdiff_t)r * w.stride * number;
+        dn_to_f32(copy + r * cols, row, w.dtype, cols);
         for (size_t c = 0; to_bf16 && c < cols; c++)
             copy[r * cols + c] = dn_bf16_to_f32(dn_f32_to_bf16(copy[r * cols + c]));
     }
@@ -204,7 +206,7 @@ static bool fill_weight(const struct matmul_engine *e, struct cpu_weight *w, str
     if (dnnl_memory_create(&w->memory, w->layout, e->engine, w->values) != dnnl_success)
         return dn_fail_memory(err, w->value_bytes, "a packed weight");
 
-    if (rounded || (uintptr_t)from.data % sizeof(float)) {
+    if (rounded || from.dtype != DINO_F32 || (uintptr_t)from.data % sizeof(float)) {
         float *copy = plain_copy(from, rounded, err);
         if (!copy)
             return false;

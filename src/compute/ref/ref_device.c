@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/half.h"
 #include "compute/host_memory.h"
 #include "compute/ref/ref_ops.h"
 
@@ -41,6 +42,7 @@ static struct weight *pack(const struct device *d, struct mat w, const float *bi
 {
     struct ref_weight *packed = dn_calloc(1, sizeof *packed, "a weight", err);
     size_t rows = (size_t)w.rows, cols = (size_t)w.cols, count;
+    ptrdiff_t number = (ptrdiff_t)dino_dtype_size(w.dtype);
 
     if (!packed)
         return NULL;
@@ -54,11 +56,11 @@ static struct weight *pack(const struct device *d, struct mat w, const float *bi
         goto failed;
 
     for (size_t r = 0; r < rows; r++) {
-        const char *row = (const char *)w.data + (ptrdiff_t)r * w.stride * 4;
-        for (size_t c = 0; c < cols; c++) {
+        const char *row = (const char *)w.data + (ptrdiff_t)r * w.stride * number;
+        for (ptrdiff_t c = 0; c < w.cols; c++) {
             float value;
-            memcpy(&value, row + 4 * c, sizeof value);
-            packed->values[r * cols + c] = value;
+            dn_to_f32(&value, row + c * number, w.dtype, 1);
+            packed->values[r * cols + (size_t)c] = value;
         }
         packed->bias[r] = bias ? bias[r] : 0;
     }
