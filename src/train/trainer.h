@@ -43,7 +43,8 @@ struct trainer {
     char *heads_path;                  /* the teacher with its heads */
     char *best_teacher_path, *resumed; /* resumed: the checkpoint it goes on from, or NULL */
     FILE *metrics;
-    int lock; /* of the folder; -1: not held */
+    int lock;                        /* of the folder; -1: not held */
+    bool made_run, made_checkpoints; /* the folders were not there before */
     struct run_state state;
     int bad_signs;    /* in a row */
     double knn;       /* the last, or -1 */

@@ -92,11 +92,21 @@ static bool same_run(struct trainer *t, struct dino_error *err)
 
 /* ---- the folder ---- */
 
-static bool make_folder(const char *path, struct dino_error *err)
+static bool make_folder(const char *path, bool *made, struct dino_error *err)
 {
-    if (mkdir(path, 0777) == 0 || (errno == EEXIST && dn_is_dir(path)))
+    *made = mkdir(path, 0777) == 0;
+    if (*made || (errno == EEXIST && dn_is_dir(path)))
         return true;
     return dn_fail_errno(err, "%s: cannot make the folder", path);
+}
+
+/* Of a run that was refused before it wrote anything, no folder is left. */
+static void undo_folders(const struct trainer *t)
+{
+    if (t->made_checkpoints && !dn_exists(t->config_path))
+        rmdir(t->checkpoints);
+    if (t->made_run)
+        rmdir(t->options->output); /* does nothing where something lies in it */
 }
 
 /* A run's folder, or one with nothing in it: what else lies there is not ours to write over. */
@@ -150,8 +160,9 @@ static bool take_folder(struct trainer *t, struct dino_error *err)
 {
     const char *run = t->options->output;
 
-    if (!dn_make_parents(run, err) || !make_folder(run, err) || !lock_folder(t, err) ||
-        !folder_is_ours(run, t->checkpoints, err) || !make_folder(t->checkpoints, err))
+    if (!dn_make_parents(run, err) || !make_folder(run, &t->made_run, err) ||
+        !lock_folder(t, err) || !folder_is_ours(run, t->checkpoints, err) ||
+        !make_folder(t->checkpoints, &t->made_checkpoints, err))
         return false;
     dn_trainer_sweep(t);
     return true;
@@ -421,7 +432,7 @@ static bool open_all(struct trainer *t, struct dino_error *err)
     if (!dn_comm_agree(c, t->resumed ? resume(t, err) : begin(t, err), err))
         return false;
     t->first_step = t->saved_step = t->state.step;
-    return dn_comm_agree(c, (!first || open_files(t, err)) && open_crops(t, err), err);
+    return dn_comm_agree(c, open_crops(t, err) && (!first || open_files(t, err)), err);
 }
 
 bool dn_trainer_first(const struct trainer *t)
@@ -436,6 +447,7 @@ bool dn_trainer_open(struct trainer *t, const struct dino_train_options *options
         .options = options, .comm = options->comm, .knn = -1, .first_knn = -1, .lock = -1};
     if (open_all(t, err))
         return true;
+    undo_folders(t);
     dn_trainer_release(t);
     return false;
 }

@@ -14,3 +14,9 @@ try dino train pictures -o run --knn-train pictures
 try dino train pictures -o run --knn-every 10
 try dino train pictures -o run student.pretrained_weights=x.pth
 ls
+# What only the device refuses leaves no folder either, but one that was there.
+mkdir mine
+try dino train pictures -o run --device xyzzy
+try dino train pictures -o mine --device xyzzy
+ls mine
+ls
