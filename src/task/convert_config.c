@@ -127,7 +127,7 @@ bool dn_convert_config_text(const struct convert *c, char **text, struct dino_er
 {
     json_t *config = config_json(c);
 
-    *text = config ? json_dumps(config, JSON_INDENT(2)) : NULL;
+    *text = config ? json_dumps(config, JSON_INDENT(2) | JSON_REAL_PRECISION(15)) : NULL;
     json_decref(config);
     return *text || dn_fail(err, DINO_EFORMAT,
                             "%s: cannot write a config.json (is a class name no UTF-8?)",

@@ -247,6 +247,10 @@ static bool flush(struct str *text, struct output *out, struct dino_error *err)
     return ok;
 }
 
+/* Reals are shortest forms of floats, of nine digits at most: 0.485, not 0.48499999999999999.
+ */
+enum { FLOAT_DIGITS = JSON_REAL_PRECISION(9) };
+
 /* Everything that is known but the pictures: the request and where the model came from. */
 static void add_request(struct str *text, const struct sidecar *s)
 {
@@ -255,7 +259,7 @@ static void add_request(struct str *text, const struct sidecar *s)
 
     dn_str_add(text, "{\n");
     for (void *at = json_object_iter(request); at; at = json_object_iter_next(request, at)) {
-        char *value = json_dumps(json_object_iter_value(at), JSON_ENCODE_ANY);
+        char *value = json_dumps(json_object_iter_value(at), JSON_ENCODE_ANY | FLOAT_DIGITS);
         text->failed = text->failed || !value;
         dn_str_add(text, " ");
         dn_str_add_json(text, json_object_iter_key(at));

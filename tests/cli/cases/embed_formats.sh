@@ -10,3 +10,5 @@ try dino embed pictures -o all.safetensors -t cls,mean,patches --layers 2 --size
 dino info all.safetensors -t 2>/dev/null | tail -n +3
 grep -c gen_ all.npy.json
 ls
+# Numbers are what was meant, not the nearest binary ones.
+grep -o '"mean": .*\|"norm_eps": [^,]*' two.jsonl.json
