@@ -18,16 +18,16 @@ const struct option dn_model_options[] = {
     {"arch", 0, OPTION_TEXT, PLACE(arch), "NAME",
      "instead: vits14, vitb14_reg, ... with formula weights"},
     {"compute", 0, OPTION_CHOICE, PLACE(compute), "f32|bf16|int8|auto|tf32|f16",
-     "arithmetic; auto: bf16 where the processor has it, int8 for an int8 file; tf32 and f16:\n"
-     "of cuda",
+     "arithmetic; auto: int8 for an int8 file, else bf16 where the processor has it; tf32 "
+     "and f16: of cuda",
      "f32"},
     {"device", 0, OPTION_TEXT, PLACE(device), "NAME", "auto, cpu, ref, cuda, cuda:1", "auto"},
     {"threads", 0, OPTION_INT, PLACE(threads), "N", "0: every core this process may use", NULL,
      0, 4096},
     {"positions", 0, OPTION_CHOICE, PLACE(positions), "auto|offset|antialias|size",
      "how the position grid is resampled", "auto"},
-    {"heads", 0, OPTION_INT, PLACE(heads), "N",
-     "attention heads; 0: as the file says, or width / 64", NULL, 0, 1024},
+    {"heads", 0, OPTION_INT, PLACE(heads), "N", "attention heads; 0: the file's, or width / 64",
+     NULL, 0, 1024},
     {"seed", 0, OPTION_INT, PLACE(seed), "N", "of the formula weights", "0", 0, 2147483647},
     {0},
 };

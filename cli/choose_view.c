@@ -19,7 +19,7 @@ const struct option dn_view_options[] = {
     {"exif", 0, OPTION_FLAG, PLACE(exif), NULL, "turn pictures as their EXIF data says"},
     {"white", 0, OPTION_FLAG, PLACE(white), NULL, "put transparent pictures on white"},
     {"gray16-high", 0, OPTION_FLAG, PLACE(gray16_high), NULL,
-     "16-bit gray: keep the high byte instead of clipping"},
+     "16-bit gray: the high byte instead of clipping"},
     {0},
 };
 

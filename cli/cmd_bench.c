@@ -203,8 +203,8 @@ static void print_text(struct bench *bench)
 
     dn_print(report, "model      %s, %s parameters, %s\n", info->arch,
              dn_count_text(info->parameters, text), info->source);
-    dn_print(report, "machine    %s, %d threads, %s\n", info->device, info->threads,
-             dino_dtype_name(info->dtype));
+    dn_print(report, "machine    %s, %d thread%s, %s\n", info->device, info->threads,
+             dn_plural(info->threads), dino_dtype_name(info->dtype));
     dn_print(report, "load       %.3f s\n", bench->load);
     dn_print(report,
              "pass       %d x %d x %d: median %.2f ms, least %.2f ms of %zu; first %.2f ms\n",

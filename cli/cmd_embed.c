@@ -29,7 +29,7 @@ static const struct option rows[] = {
     {"tokens", 't', OPTION_TEXT, PLACE(tokens), "LIST", "any of cls,mean,patches,registers",
      "cls"},
     {"layers", 0, OPTION_TEXT, PLACE(layers), "LIST",
-     "last, N (the last N), or blocks from 0: 5,11 or 11,", "last"},
+     "last, the last N, or blocks from 0: 5,11 or 11,", "last"},
     {"norm", 0, OPTION_FLAG, PLACE(norm), NULL, "leave the final LayerNorm out", "yes"},
     {"l2", 0, OPTION_FLAG, PLACE(l2), NULL, "scale each vector to length 1"},
     {"dtype", 0, OPTION_CHOICE, PLACE(dtype), "f32|f16", "of the numbers in the file", "f32"},
@@ -141,7 +141,8 @@ static void summary(struct report *report, const char *output,
     char rows_text[32];
     double fresh = (double)(result->rows - result->resumed);
 
-    dn_print(report, "%s: %s rows", output, dn_count_text(result->rows, rows_text));
+    dn_print(report, "%s: %s row%s", output, dn_count_text(result->rows, rows_text),
+             dn_plural(result->rows));
     if (result->resumed > 0)
         dn_print(report, " (%lld from before)", (long long)result->resumed);
     dn_print(report, ", %lld skipped, %.1f s, %.1f pictures/s\n", (long long)result->skipped,

@@ -185,9 +185,9 @@ static void print_file(struct call *call, const char *path, const struct dino_fi
     char size[16];
 
     dn_print(call->report, "file          %s\n", path);
-    dn_print(call->report, "format        %s%s%s, %d tensors, %s\n", dino_file_kind(file),
+    dn_print(call->report, "format        %s%s%s, %d tensor%s, %s\n", dino_file_kind(file),
              info ? ", " : "", info ? info->kind : "", dino_file_count(file),
-             dn_bytes_text((double)tensor_bytes(file), size));
+             dn_plural(dino_file_count(file)), dn_bytes_text((double)tensor_bytes(file), size));
     if (info)
         print_model(call->report, info);
     if (info && settings->labels)

@@ -393,8 +393,8 @@ static int run(struct call *call)
     if (!prepare_output(&work, &err) || !work_all(&work, &err))
         status = dn_report_error(call->report, &err);
     else if (!settings->walk.quiet)
-        dn_print(call->report, "%s: %d pictures, %lld skipped\n", settings->output,
-                 work.painted, (long long)work.skipped);
+        dn_print(call->report, "%s: %d picture%s, %lld skipped\n", settings->output,
+                 work.painted, dn_plural(work.painted), (long long)work.skipped);
     if (work.made && work.painted == 0)
         rmdir(settings->output);
     release(&work);

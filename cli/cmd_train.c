@@ -158,8 +158,9 @@ static void say_plan(void *context, const struct dino_train_plan *plan)
     char pictures[32], parameters[32], memory[16], many[48];
 
     work->plan = *plan;
-    dn_note(report, "%s pictures%s%s", dn_count_text(plan->pictures, pictures),
-            plan->preset ? ", preset " : "", plan->preset ? plan->preset : "");
+    dn_note(report, "%s picture%s%s%s", dn_count_text(plan->pictures, pictures),
+            dn_plural(plan->pictures), plan->preset ? ", preset " : "",
+            plan->preset ? plan->preset : "");
     dn_note(report,
             "network %s: width %d, %d blocks, %d heads, patch %d, %d registers, %s "
             "parameters; %d prototypes",
@@ -170,9 +171,10 @@ static void say_plan(void *context, const struct dino_train_plan *plan)
             plan->global_size, plan->local_crops, plan->local_size, plan->batch, plan->micro,
             plan->lr);
     snprintf(many, sizeof many, "%d processes, each with ", plan->processes);
-    dn_note(report, "%lld epochs of %lld steps on %s, %s, %s%d threads, %s of memory",
-            (long long)plan->epochs, (long long)plan->epoch_length, plan->device,
-            dino_dtype_name(plan->dtype), plan->processes > 1 ? many : "", plan->threads,
+    dn_note(report, "%lld epoch%s of %lld step%s on %s, %s, %s%d thread%s, %s of memory",
+            (long long)plan->epochs, dn_plural(plan->epochs), (long long)plan->epoch_length,
+            dn_plural(plan->epoch_length), plan->device, dino_dtype_name(plan->dtype),
+            plan->processes > 1 ? many : "", plan->threads, dn_plural(plan->threads),
             dn_bytes_text((double)plan->bytes, memory));
     if (plan->teacher)
         say_teacher(report, plan);
@@ -413,11 +415,10 @@ const struct command dn_cmd_train = {
     .summary = "teach a network with pictures alone",
     .arguments = "PATHS... -o RUN [key=value...]",
     .about =
-        "DINOv2 pre-training, in bf16 or f32. PATHS are folders, lists (@files.txt) and tar "
-        "shards,\n"
-        "also compressed ones; labels are not read. Settings are those of the official\n"
-        "YAML files: preset, then --config, then key=value. RUN gets config.yaml, a JSON\n"
-        "line a step (training_metrics.json), checkpoints/, teacher.pth and teacher/.\n"
+        "DINOv2 pre-training, in bf16 or f32. PATHS are folders, lists (@files.txt) and\n"
+        "tar shards, also compressed ones; labels are not read. Settings are those of the\n"
+        "official YAML files: preset, then --config, then key=value. RUN gets config.yaml,\n"
+        "a JSON line a step (training_metrics.json), checkpoints/, teacher.pth and teacher/.\n"
         "Ctrl-C saves; the same command goes on, to the bytes of a run that was never\n"
         "stopped.\n"
         "Presets: vitt14-small-data, vits14-small-data, vitb14-small-data, vitl16-short,\n"

@@ -3,7 +3,11 @@
 
 #include <string.h>
 
-enum { LEFT = 26 }; /* width of the options' left column */
+enum {
+    LEFT = 26,       /* width of the options' left column */
+    TEXT = LEFT + 4, /* where the right one begins */
+    WIDTH = 80,
+};
 
 void dn_help_overview(FILE *to)
 {
@@ -16,19 +20,45 @@ void dn_help_overview(FILE *to)
           to);
 }
 
-/* "(default 3)", where there is one worth telling. */
-static void print_default(FILE *to, const struct option *row)
+/* A word of the right column, on the next line where this one is full. */
+static void print_word(FILE *to, const char *word, int size, int *column)
 {
-    if (row->fallback && row->kind != OPTION_FLAG)
-        fprintf(to, " (default %s)", row->fallback);
+    if (*column > TEXT && *column + 1 + size > WIDTH) {
+        fprintf(to, "\n%*s", TEXT, "");
+        *column = TEXT;
+    } else if (*column > TEXT) {
+        fputc(' ', to);
+        ++*column;
+    }
+    fprintf(to, "%.*s", size, word);
+    *column += size;
+}
+
+/* What an option does, and its default where there is one worth telling. */
+static void print_help(FILE *to, const struct option *row)
+{
+    char fallback[128];
+    int column = TEXT;
+
+    for (const char *word = row->help; *word; word += strspn(word, " ")) {
+        int size = (int)strcspn(word, " ");
+        print_word(to, word, size, &column);
+        word += size;
+    }
+    if (row->fallback && row->kind != OPTION_FLAG) {
+        int size = snprintf(fallback, sizeof fallback, "(default %s)", row->fallback);
+        print_word(to, fallback, size, &column);
+    }
+    fputc('\n', to);
 }
 
 void dn_help_command(FILE *to, const struct command *command)
 {
     char spelling[80];
 
-    fprintf(to, "dino %s: %s\n\nusage: dino %s %s%s\n", command->name, command->summary,
-            command->name, command->arguments, command->groups->rows ? " [options]" : "");
+    fprintf(to, "dino %s: %s\n\nusage: dino %s%s%s%s\n", command->name, command->summary,
+            command->name, *command->arguments ? " " : "", command->arguments,
+            command->groups->rows ? " [options]" : "");
     if (command->about)
         fprintf(to, "\n%s\n", command->about);
     for (const struct option_group *group = command->groups; group->rows; group++) {
@@ -37,11 +67,10 @@ void dn_help_command(FILE *to, const struct command *command)
         for (const struct option *row = group->rows; row->name; row++) {
             dn_option_spelling(row, spelling, sizeof spelling);
             if (strlen(spelling) > LEFT)
-                fprintf(to, "  %s\n  %*s  %s", spelling, LEFT, "", row->help);
+                fprintf(to, "  %s\n%*s", spelling, TEXT, "");
             else
-                fprintf(to, "  %-*s  %s", LEFT, spelling, row->help);
-            print_default(to, row);
-            fputc('\n', to);
+                fprintf(to, "  %-*s  ", LEFT, spelling);
+            print_help(to, row);
         }
     }
     if (command->examples)

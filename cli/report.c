@@ -47,6 +47,11 @@ const char *dn_count_text(int64_t count, char text[32])
     return text;
 }
 
+const char *dn_plural(int64_t count)
+{
+    return count == 1 ? "" : "s";
+}
+
 void dn_report_init(struct report *report, const char *command)
 {
     *report = (struct report){.command = command};

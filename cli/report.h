@@ -57,6 +57,8 @@ int dn_report_finish(struct report *report, int status);
 
 /* Seconds since some fixed moment. */
 double dn_seconds(void);
+/* What a noun of which there are so many ends in: "s", or nothing. */
+const char *dn_plural(int64_t count);
 /* "4.2 MB", "17 kB": text for people, at most 15 characters. */
 const char *dn_bytes_text(double bytes, char text[16]);
 /* "86,580,480" */

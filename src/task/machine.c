@@ -59,7 +59,10 @@ static void device_fact(int index, char key[64], char value[256])
         const struct device_plugin *plugin = dn_plugin_find("cuda", &err);
         bool usable = plugin && plugin->available(&err);
         snprintf(key, 64, "device cuda");
-        snprintf(value, 256, "experimental; %.200s", usable ? "available" : err.message);
+        const char *why = strncmp(err.message, key, strlen(key))
+                              ? err.message
+                              : err.message + strlen(key) + 2;
+        snprintf(value, 256, "experimental; %.200s", usable ? "available" : why);
         return;
     }
     struct device *device = dn_device_open("auto", DINO_AUTO, 1, &err);

@@ -31,7 +31,7 @@ optim:
 END
 plain()
 {
-    sed 's/, [0-9]* threads/, N threads/; s/[0-9.]* .B of memory/N of memory/; s/about .*/about N/
+    sed 's/, [0-9]* threads*/, N threads/; s/[0-9.]* .B of memory/N of memory/; s/about .*/about N/
         s/loss .*/loss N/' | grep -v "epoch\|about"
 }
 dino train pictures -o large --config tiny.yaml --readers 1 -q

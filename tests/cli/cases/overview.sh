@@ -11,3 +11,8 @@ dino info --help >info.txt
 dino help info | cmp - info.txt
 dino version | sed 's/[0-9][0-9.]*/N/'
 dino --version | sed 's/[0-9][0-9.]*/N/'
+# No option's line is wider than a terminal.
+for command in info embed pca classify convert train distill get doctor bench; do
+    dino help $command | awk 'length > 80 && /^      / && !/ https:/'
+done
+dino help doctor | sed -n 3p

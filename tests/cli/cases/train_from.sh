@@ -3,7 +3,7 @@
 "$TOOLS/draw" pictures >/dev/null
 plain()
 {
-    sed 's/, [0-9]* threads/, N threads/; s/[0-9.]* .B of memory/N of memory/; s/about .*/about N/
+    sed 's/, [0-9]* threads*/, N threads/; s/[0-9.]* .B of memory/N of memory/; s/about .*/about N/
         s/loss .*/loss N/; s/k-NN [0-9.]*/k-NN N/'
 }
 quietly()

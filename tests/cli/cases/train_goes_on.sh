@@ -28,7 +28,7 @@ optim:
 END
 plain()
 {
-    sed 's/, [0-9]* threads/, N threads/; s/[0-9.]* .B of memory/N of memory/; s/about .*/about N/
+    sed 's/, [0-9]* threads*/, N threads/; s/[0-9.]* .B of memory/N of memory/; s/about .*/about N/
         s/loss .*/loss N/; s/step [0-9]* of/step N of/; s/step-[0-9]*/step-N/'
 }
 env --default-signal=INT dino train pictures -o run --config tiny.yaml --readers 1 \
