@@ -17,6 +17,9 @@
  * Rules that hold everywhere
  * - Functions that can fail take a caller's `struct dino_error *` last (NULL is allowed)
  *   and return false or NULL; they fill it once and leave their outputs untouched or empty.
+ *   Whoever calls several of them begins with an empty one, `struct dino_error err = {0}`.
+ * - Pointers may be NULL only where that is said: options, outputs that are not wanted, and
+ *   what is freed.
  * - Nothing is printed, nothing exits, nothing is global. A model is immutable and may be
  *   shared by any number of threads; a session, feed or file belongs to one thread at a time.
  * - `_open`/`_new` objects are released with the matching `_close`/`_free`, which take NULL.
@@ -187,7 +190,7 @@ DINO_API void dino_model_free(struct dino_model *model);
  * (models/dino-tiny/README.md). Writes the path of its folder into `path`, `size` bytes, for
  * dino_model_open: beside the program or library that asks, in its installation or its build
  * tree, wherever they were moved to, else where `make install` put it. DINO_EIO where there is
- * none.
+ * none, or its path does not fit (PATH_MAX bytes always do).
  */
 #define DINO_SHIPPED_MODEL "dino-tiny"
 DINO_API bool dino_shipped_model(char *path, size_t size, struct dino_error *err);
@@ -220,10 +223,13 @@ struct dino_decode_options {
     int64_t max_pixels; /* 0 = 500 million; larger pictures are refused before decoding */
 };
 
+/* JPEG, PNG or WebP by content. An image that is filled is overwritten, not released: begin
+ * with {0}, and dino_image_release what was read. */
 DINO_API bool dino_image_read(struct dino_image *image, const char *path,
                               const struct dino_decode_options *options,
                               struct dino_error *err);
-/* JPEG, PNG or WebP by content; `name` is used in messages only. */
+/* The same of a file that lies in memory, which may be let go afterwards. `name` is used in
+ * messages only; NULL: "picture". */
 DINO_API bool dino_image_decode(struct dino_image *image, const void *bytes, size_t size,
                                 const char *name, const struct dino_decode_options *options,
                                 struct dino_error *err);
@@ -262,6 +268,8 @@ struct dino_view {
  */
 DINO_API bool dino_view_named(struct dino_view *view, const char *name, int size,
                               const struct dino_model *model, struct dino_error *err);
+/* Size and cut: `to` is a new image of its own, to be released, even where nothing changes. Its
+ * pixels are not normalised yet: give dino_run view->mean and view->std with them. */
 DINO_API bool dino_view_apply(const struct dino_view *view, const struct dino_image *from,
                               struct dino_image *to, struct dino_error *err);
 
@@ -306,7 +314,7 @@ struct dino_request {
     int layer_count;
     bool raw;             /* do not apply the final LayerNorm (norm=False) */
     bool prenorm;         /* x_prenorm of the last block as well */
-    bool logits;          /* the head's logits */
+    bool logits;          /* the head's logits; wants a model with one (info->classes > 0) */
     const int *attention; /* blocks whose attention probabilities are wanted; or NULL */
     int attention_count;
     bool embeddings; /* the tokens that enter block 0 as well */
@@ -328,9 +336,11 @@ struct dino_features {
     const float *logits;           /* [classes] or NULL */
 };
 
-/* Run `count` pictures of any sizes in one pass. Results stay in the session. */
+/* Run `count` pictures of any sizes in one pass; NULL request: the last block's normed tokens.
+ * Results stay in the session. */
 DINO_API bool dino_run(struct dino_session *session, const struct dino_input *inputs, int count,
                        const struct dino_request *request, struct dino_error *err);
+/* What input `index` of the last run gave; NULL if there is none such. */
 DINO_API const struct dino_features *dino_result(const struct dino_session *session, int index);
 
 /* The patch tokens of requested layer `nth` as a map [dim, rows, cols] (reshape=True) into out;
@@ -341,7 +351,7 @@ DINO_API bool dino_feature_map(const struct dino_features *features, int nth, fl
 DINO_API size_t dino_session_bytes(const struct dino_session *session);
 
 /* The k largest logits, descending, ties by lower index, with softmax probabilities.
- * Returns how many were written (at most classes). */
+ * Returns how many were written (at most classes). `probability` may be NULL. */
 DINO_API int dino_top(const float *logits, int classes, int k, int *index, float *probability);
 
 /* ---------------------------------------------------------------- many pictures */
