@@ -27,6 +27,7 @@ static int print_json(struct report *report, const struct dino_train_memory *c,
         dn_json_int(&json, parts[i].key, (int64_t)parts[i].bytes);
     dn_json_int(&json, "all", (int64_t)c->all);
     dn_json_int(&json, "room", (int64_t)c->room);
+    dn_json_int(&json, "traffic", (int64_t)c->traffic);
     dn_json_close(&json, '}');
     dn_json_bool(&json, "fits", c->all <= c->room);
     dn_json_close(&json, '}');
@@ -53,6 +54,8 @@ static void print_table(struct report *report, const struct dino_train_memory *c
         print_bytes(report, parts[i].name, parts[i].bytes);
     print_bytes(report, "a process", c->all);
     print_bytes(report, "has room for", c->room);
+    if (c->processes > 1)
+        print_bytes(report, "sends a step", c->traffic);
 }
 
 int dn_print_train_count(struct report *report, const struct dino_train_memory *c, bool as_json)

@@ -151,7 +151,8 @@ struct dino_train_memory {
     size_t logits;      /* targets of the whole batch, the student's answers of one part */
     size_t batches;     /* crops: those in use and those made ahead */
     size_t all;
-    size_t room; /* what there is for it: `all` beyond it does not fit */
+    size_t room;    /* what there is for it: `all` beyond it does not fit */
+    size_t traffic; /* sent to the other processes in a step: gradients and weights */
 };
 
 /*

@@ -124,6 +124,8 @@ static bool fill(struct trainer *t, struct ssl_config *config, size_t memory,
     m->batches = batch_bytes(config);
     m->all = blocks + bytes + m->batches;
     m->room = (size_t)room.left;
+    /* each gets the sum of its slice of the gradient, and gives its slice of the weights */
+    m->traffic = 2 * (block - block / (size_t)m->processes);
     dn_ssl_step_release(&step);
     return true;
 }

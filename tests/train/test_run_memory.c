@@ -67,6 +67,7 @@ TEST(what_is_counted_is_what_a_run_takes)
     CHECK_OK(dino_train_count(&options, 4, 1 << 20, &four, &err), err);
     CHECK(four.student == one.student && four.moments <= one.moments / 4 + 8);
     CHECK(four.room == 1 << 20 && four.all > four.room);
+    CHECK(one.traffic == 0 && four.traffic == 2 * (four.gradients - four.gradients / 4));
 }
 
 TEST(a_part_is_as_large_as_memory_allows)

@@ -2,7 +2,7 @@
 "$TOOLS/draw" pictures >/dev/null
 numbers()
 {
-    sed 's/[0-9,]* parameters/N parameters/; s/[0-9]*\.[0-9]* GB/N GB/; s/: [0-9]\{4,\}/: N/; s/  *N GB/ N GB/'
+    sed 's/[0-9,]* parameters/N parameters/; s/[0-9]*\.[0-9]* GB/N GB/; s/: [0-9]\{4,\}/: N/; s/"traffic": 0/"traffic": none/; s/  *N GB/ N GB/'
 }
 try dino train --dry-run --dtype f32 --preset vitg14 --ranks 8 --memory 80 | numbers
 try dino train --dry-run --dtype f32 --preset vitg14 --memory 10 | numbers
