@@ -3,7 +3,7 @@
  * memory is host memory, streams run at once, graphs keep a list. DINO_EMULATE names a machine
  * to be: "no-driver", "old-driver", "no-gpu", "full" (no memory is left), "lost" (the GPU
  * fails when waited for), "guarded" (the host cannot touch its memory), "one" (one GPU;
- * otherwise there are two).
+ * otherwise there are two). Work on a stream of a GPU that the thread has not chosen fails.
  */
 #ifndef EMULATE_CUDA_RUNTIME_API_H
 #define EMULATE_CUDA_RUNTIME_API_H
@@ -17,6 +17,7 @@ typedef enum cudaError {
     cudaErrorInsufficientDriver = 35,
     cudaErrorNoDevice = 100,
     cudaErrorInvalidDevice = 101,
+    cudaErrorInvalidResourceHandle = 400,
     cudaErrorIllegalAddress = 700,
     cudaErrorLaunchFailure = 719,
 } cudaError_t;

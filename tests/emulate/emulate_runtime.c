@@ -12,11 +12,14 @@
 
 struct emulated_stream {
     struct emulated_graph *capturing;
+    int device;
 };
 
 struct emulated_event {
-    int recorded;
+    int recorded, device;
 };
+
+static _Thread_local int current; /* the GPU that this thread chose */
 
 /* One thing a stream does. */
 struct item {
@@ -67,12 +70,15 @@ cudaError_t cudaGetDeviceCount(int *count)
 
 cudaError_t cudaSetDevice(int device)
 {
-    return device >= 0 && device < 2 ? cudaSuccess : cudaErrorInvalidDevice;
+    if (device < 0 || device >= 2)
+        return cudaErrorInvalidDevice;
+    current = device;
+    return cudaSuccess;
 }
 
 cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *properties, int device)
 {
-    if (cudaSetDevice(device) != cudaSuccess)
+    if (device < 0 || device >= 2)
         return cudaErrorInvalidDevice;
     *properties = (struct cudaDeviceProp){.name = "emulated",
                                           .major = 9,
@@ -107,6 +113,8 @@ const char *cudaGetErrorString(cudaError_t error)
         return "no CUDA-capable device is detected";
     case cudaErrorInvalidDevice:
         return "invalid device ordinal";
+    case cudaErrorInvalidResourceHandle:
+        return "invalid resource handle";
     case cudaErrorLaunchFailure:
         return "unspecified launch failure";
     default:
@@ -149,6 +157,8 @@ static cudaError_t submit(cudaStream_t stream, const struct item *item)
 {
     struct emulated_graph *graph = stream->capturing;
 
+    if (stream->device != current)
+        return cudaErrorInvalidResourceHandle;
     if (!graph) {
         emulate_work_begins();
         run_item(item);
@@ -238,7 +248,10 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags)
 {
     (void)flags;
     *stream = calloc(1, sizeof **stream);
-    return *stream ? cudaSuccess : cudaErrorMemoryAllocation;
+    if (!*stream)
+        return cudaErrorMemoryAllocation;
+    (*stream)->device = current;
+    return cudaSuccess;
 }
 
 cudaError_t cudaStreamDestroy(cudaStream_t stream)
@@ -263,7 +276,10 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned flags)
 {
     (void)flags;
     *event = calloc(1, sizeof **event);
-    return *event ? cudaSuccess : cudaErrorMemoryAllocation;
+    if (!*event)
+        return cudaErrorMemoryAllocation;
+    (*event)->device = current;
+    return cudaSuccess;
 }
 
 cudaError_t cudaEventDestroy(cudaEvent_t event)
@@ -274,7 +290,8 @@ cudaError_t cudaEventDestroy(cudaEvent_t event)
 
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
 {
-    (void)stream;
+    if (event->device != stream->device)
+        return cudaErrorInvalidResourceHandle;
     event->recorded++;
     return cudaSuccess;
 }

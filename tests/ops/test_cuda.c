@@ -93,18 +93,43 @@ TEST(memory_that_runs_out_and_a_gpu_that_is_lost_are_one_line_each)
 
 TEST(two_gpus_work_in_one_process)
 {
-    float x[4] = {1, 2, 3, 4}, y[2][4] = {{0}};
+    enum { ROWS = 9, OUT = 5, ROUNDS = 3, COPIES = 8 };
+    struct device *d[2];
+    struct queue *q[2];
+    struct weight *w[2];
+    float *values = ops_vector(OUT * 16, 1, 1), *x = ops_vector(ROWS * 16, 1, 2);
+    float y[2][ROWS * OUT];
+    struct dino_error err = {0};
 
     be_machine("");
     for (int i = 0; i < 2; i++) {
-        struct device *d = dn_device_open(i ? "cuda:1" : "cuda:0", DINO_F32, 0, NULL);
-        CHECK(d && strcmp(d->name, i ? "cuda:1" : "cuda:0") == 0);
-        struct queue *q = dn_queue_new(d, 0, NULL);
-        dn_copy(q, (struct op_copy){dn_mat(y[i], 2, 2, DINO_F32), dn_mat(x, 2, 2, DINO_F32)});
-        CHECK(dn_queue_finish(q, NULL) && memcmp(x, y[i], sizeof x) == 0);
-        dn_queue_free(q);
-        dn_device_close(d);
+        d[i] = dn_device_open(i ? "cuda:1" : "cuda:0", DINO_F32, 0, &err);
+        CHECK_OK(d[i], err);
+        assert_string_equal(d[i]->name, i ? "cuda:1" : "cuda:0");
+        q[i] = dn_queue_new(d[i], 0, &err);
+        CHECK_OK(q[i], err);
+        w[i] = d[i]->ops->pack(d[i], dn_mat(values, OUT, 16, DINO_F32), NULL, &err);
+        CHECK_OK(w[i], err);
     }
+    /* both in turn: launched one by one, captured, launched as a graph */
+    for (int round = 0; round < ROUNDS; round++) {
+        memset(y, 0xff, sizeof y);
+        for (int copy = 0; copy < COPIES; copy++)
+            for (int i = 0; i < 2; i++)
+                dn_linear(q[i], (struct op_linear){.y = dn_mat(y[i], ROWS, OUT, DINO_F32),
+                                                   .x = dn_mat(x, ROWS, 16, DINO_F32),
+                                                   .w = w[i]});
+        for (int i = 0; i < 2; i++)
+            CHECK_OK(dn_queue_finish(q[i], &err), err);
+        CHECK(y[0][0] == y[0][0] && memcmp(y[0], y[1], sizeof y[0]) == 0);
+    }
+    for (int i = 0; i < 2; i++) {
+        d[i]->ops->weight_free(d[i], w[i]);
+        dn_queue_free(q[i]);
+        dn_device_close(d[i]);
+    }
+    free(values);
+    free(x);
 }
 
 /* Every kernel once; what comes out, as bytes. */
