@@ -92,7 +92,7 @@ losses()
 
 (train 2 4 whole) >said 2>&1 || fail "a run of two"
 [ "$(grep -c 'dino train: 6 pictures' said)" = 1 ] || fail "more than one process speaks"
-grep -q '2 processes, each with 1 threads' said || fail "the plan does not name the processes"
+grep -q '2 processes, each with 1 thread,' said || fail "the plan does not name the processes"
 (train 1 4 alone) >said 2>&1 || fail "a run of one"
 losses whole >a
 losses alone >b
