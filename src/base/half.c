@@ -74,7 +74,7 @@ size_t dn_count_bad(const void *from, enum dino_dtype dtype, size_t count)
     return bad;
 }
 
-size_t dn_to_f32(float *to, const void *from, enum dino_dtype dtype, size_t count)
+void dn_widen(float *to, const void *from, enum dino_dtype dtype, size_t count)
 {
     const uint8_t *p = from;
     size_t step = dino_dtype_size(dtype);
@@ -99,6 +99,11 @@ size_t dn_to_f32(float *to, const void *from, enum dino_dtype dtype, size_t coun
         for (size_t i = 0; i < count; i++)
             to[i] = other_to_f32(p + step * i, dtype);
     }
+}
+
+size_t dn_to_f32(float *to, const void *from, enum dino_dtype dtype, size_t count)
+{
+    dn_widen(to, from, dtype, count);
     return dn_count_bad(to, DINO_F32, count);
 }
 

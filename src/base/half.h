@@ -44,9 +44,12 @@ static inline float dn_f16_to_f32(uint16_t h)
 uint16_t dn_f32_to_f16(float f);
 
 /* Convert `count` elements of any real dtype (unaligned source allowed) to f32 and back.
- * Integers convert by value. Returns how many results are NaN or infinite. */
-size_t dn_to_f32(float *to, const void *from, enum dino_dtype dtype, size_t count);
+ * Integers convert by value. */
+void dn_widen(float *to, const void *from, enum dino_dtype dtype, size_t count);
 void dn_from_f32(void *to, enum dino_dtype dtype, const float *from, size_t count);
+
+/* dn_widen; returns how many results are NaN or infinite. */
+size_t dn_to_f32(float *to, const void *from, enum dino_dtype dtype, size_t count);
 /* How many of `count` elements (f32, f16 or bf16, unaligned) are NaN or infinite. */
 size_t dn_count_bad(const void *from, enum dino_dtype dtype, size_t count);
 

@@ -79,7 +79,7 @@ static void pack_panel(const struct packing *p, int panel, char *room)
             if (from->dtype == DINO_I8)
                 memcpy(aligned, source, (size_t)from->cols);
             else
-                dn_to_f32(aligned, source, from->dtype, (size_t)from->cols);
+                dn_widen(aligned, source, from->dtype, (size_t)from->cols);
             pack_row(p, output, panel * nr + c, aligned, row);
         } else {
             memset(row, 0, (size_t)w->depth * 4);

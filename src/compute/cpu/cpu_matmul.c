@@ -178,7 +178,7 @@ static float *plain_copy(struct mat w, bool to_bf16, struct dino_error *err)
     float *copy = dn_alloc_aligned(bytes, "a weight", err);
     for (size_t r = 0; copy && r < rows; r++) {
         const char *row = (const char *)w.data + (ptrdiff_t)r * w.stride * number;
-        dn_to_f32(copy + r * cols, row, w.dtype, cols);
+        dn_widen(copy + r * cols, row, w.dtype, cols);
         for (size_t c = 0; to_bf16 && c < cols; c++)
             copy[r * cols + c] = dn_bf16_to_f32(dn_f32_to_bf16(copy[r * cols + c]));
     }

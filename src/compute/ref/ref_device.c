@@ -59,7 +59,7 @@ static struct weight *pack(const struct device *d, struct mat w, const float *bi
         const char *row = (const char *)w.data + (ptrdiff_t)r * w.stride * number;
         for (ptrdiff_t c = 0; c < w.cols; c++) {
             float value;
-            dn_to_f32(&value, row + c * number, w.dtype, 1);
+            dn_widen(&value, row + c * number, w.dtype, 1);
             packed->values[r * cols + (size_t)c] = value;
         }
         packed->bias[r] = bias ? bias[r] : 0;
