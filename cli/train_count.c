@@ -4,7 +4,7 @@
 #include "command.h"
 #include "json_text.h"
 
-enum { PARTS = 7 };
+enum { PARTS = 8 };
 
 struct part {
     const char *name, *key;
@@ -67,6 +67,7 @@ int dn_print_train_count(struct report *report, const struct dino_train_memory *
         {"moments of AdamW", "moments", c->moments},
         {"activations", "activations", c->activations},
         {"logits and targets", "logits", c->logits},
+        {"scratch of operations", "scratch", c->scratch},
         {"pictures", "batches", c->batches},
     };
     struct dino_error err = {0};

@@ -77,6 +77,11 @@ foreach(source ${test_files})
         set_tests_properties(${name}_cuda PROPERTIES LABELS "${kind};cuda" TIMEOUT 600
             ENVIRONMENT "${test_environment};${cuda_environment}")
     endif()
+    if(name STREQUAL "test_run_memory")
+        add_test(NAME ${name}_cuda COMMAND ${name} a_gpu_takes_what_was_planned)
+        set_tests_properties(${name}_cuda PROPERTIES LABELS "${kind};cuda" TIMEOUT 600
+            ENVIRONMENT "${test_environment};${cuda_environment}")
+    endif()
     if(name MATCHES "^test_(op_linear|op_rows|op_device|train_ops|train_loss|train_net)$") # as on a GPU with memory of its own
         add_test(NAME ${name}_mirror COMMAND ${name})
         set_tests_properties(${name}_mirror PROPERTIES LABELS "${kind};cuda" TIMEOUT 600

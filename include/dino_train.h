@@ -51,7 +51,7 @@ struct dino_train_plan {
     int processes;
     int64_t epochs, epoch_length, steps, first_step;
     double lr;    /* at its peak */
-    size_t bytes; /* of activations, parameters and moments */
+    size_t bytes; /* of activations, parameters, moments and a device's scratch */
     const char *device;
     enum dino_dtype dtype;  /* of the arithmetic: f32, or bf16 with f32 sums and parameters */
     int threads, readers;   /* 0 readers: one a core */
@@ -149,8 +149,9 @@ struct dino_train_memory {
     size_t moments;     /* of AdamW: this process's share of them */
     size_t activations; /* of one part, and what is kept of the whole batch beside logits */
     size_t logits;      /* targets of the whole batch, the student's answers of one part */
-    size_t batches;     /* crops: those in use and those made ahead */
-    size_t all;
+    size_t scratch; /* what a GPU's operations take on the way: scratch, staging, products */
+    size_t batches; /* crops: those in use and those made ahead */
+    size_t all;     /* of the device: without batches where they lie in other memory */
     size_t room;    /* what there is for it: `all` beyond it does not fit */
     size_t traffic; /* sent to the other processes in a step: gradients and weights */
 };

@@ -61,6 +61,11 @@ struct device_ops {
     void (*free)(const struct device *d, void *memory, size_t bytes);
     /* Bytes that can be had now; NULL: it is the machine's memory. */
     double (*room)(const struct device *d);
+    /* Between on and off, operations count what they take of the device's memory beside what
+     * they are given, and do nothing else: no address is followed, downloads leave things as
+     * they were. The count is returned at the end, in bytes; the queue then takes so much at
+     * once when it first needs some. NULL: operations take nothing. */
+    size_t (*rehearse)(struct queue *q, bool on);
     /* Both wait: the host side may be reused or read on return. */
     void (*upload)(struct queue *q, void *to, const void *from, size_t bytes);
     void (*download)(struct queue *q, void *to, const void *from, size_t bytes);

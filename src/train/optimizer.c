@@ -7,9 +7,9 @@
 
 enum { WHOLE_BLOCKS = 3, MOMENTS = 2, MOST_COLS = 1 << 30 };
 
-/* Bytes of a whole block, of a block of own shards, and of all five. */
+/* Bytes of a whole block, of a block of own shards, of the sums, and of everything. */
 struct block_sizes {
-    size_t whole, own, all;
+    size_t whole, own, squares, all;
 };
 
 static bool block_sizes(const struct params_table *table, enum dino_dtype dtype,
@@ -21,7 +21,8 @@ static bool block_sizes(const struct params_table *table, enum dino_dtype dtype,
         return false;
     sizes->whole = table->elements * width;
     sizes->own = shards->own * width;
-    sizes->all = WHOLE_BLOCKS * sizes->whole + MOMENTS * sizes->own;
+    sizes->squares = (size_t)shards->count * MODULE_COUNT * sizeof(double);
+    sizes->all = WHOLE_BLOCKS * sizes->whole + MOMENTS * sizes->own + sizes->squares;
     return true;
 }
 
@@ -68,9 +69,10 @@ bool dn_train_blocks_init(struct train_blocks *blocks, struct queue *queue,
         .grads = memory + 2 * sizes.whole,
         .first = moments,
         .second = moments + sizes.own,
+        .squares = (double *)(void *)(moments + MOMENTS * sizes.own),
         .shards = shards,
     };
-    zero(queue, memory, dtype, sizes.all / dino_dtype_size(dtype));
+    zero(queue, memory, dtype, (sizes.all - sizes.squares) / dino_dtype_size(dtype));
     return true;
 }
 
@@ -108,14 +110,14 @@ static struct mat vector(void *block, enum dino_dtype dtype, size_t first, size_
 
 /* Sums of squares of own shards, a number for each piece and module, into device memory. */
 static void sum_shards(struct queue *queue, const struct params_table *table,
-                       const struct train_blocks *b, double *sums)
+                       const struct train_blocks *b)
 {
     for (int i = 0; i < b->shards.count * MODULE_COUNT; i++) {
         struct param_range m = dn_range_of_module(table, (enum net_module)(i % MODULE_COUNT));
         const struct shard_piece *p = &b->shards.pieces[i / MODULE_COUNT];
         struct shard own = dn_shard_within(p->own, m.first, m.end - m.first);
         dn_sum_squares(queue, (struct op_sum_squares){
-                                  .y = dn_mat(sums + i, 1, 1, DINO_F64),
+                                  .y = dn_mat(b->squares + i, 1, 1, DINO_F64),
                                   .x = vector(b->grads, b->dtype, own.first, own.count)});
     }
 }
@@ -124,24 +126,17 @@ static void sum_shards(struct queue *queue, const struct params_table *table,
 static double *host_sums(struct queue *queue, const struct params_table *table,
                          const struct train_blocks *b, struct dino_error *err)
 {
-    const struct device *device = queue->device;
     size_t bytes = (size_t)b->shards.count * MODULE_COUNT * sizeof(double);
     double *sums = dn_calloc(1, bytes, "norms of gradients", err);
-    double *there = sums ? device->ops->alloc(device, bytes, err) : NULL;
-    bool ok = there != NULL;
 
-    if (ok) {
-        sum_shards(queue, table, b, there);
-        ok = dn_queue_finish(queue, err);
-        if (ok)
-            device->ops->download(queue, sums, there, bytes);
-        device->ops->free(device, there, bytes);
-    }
-    if (!ok) {
-        free(sums);
-        sums = NULL;
-    }
-    return sums;
+    if (!sums)
+        return NULL;
+    sum_shards(queue, table, b);
+    queue->device->ops->download(queue, sums, b->squares, bytes);
+    if (dn_queue_finish(queue, err))
+        return sums;
+    free(sums);
+    return NULL;
 }
 
 bool dn_clip(struct queue *queue, const struct params_table *table,

@@ -17,14 +17,16 @@ struct train_blocks {
     enum dino_dtype dtype;
     void *student, *teacher, *grads;
     void *first, *second; /* moments of AdamW, of own shards only */
+    double *squares;      /* [pieces of the shards * modules] of the gradient, summed */
     struct shards shards;
 };
 
-/* Five zeroed blocks in one allocation; release with the same table. comm NULL: alone. */
+/* Five zeroed blocks, and the sums, in one allocation; release with the same table. comm NULL:
+ * alone. */
 bool dn_train_blocks_init(struct train_blocks *blocks, struct queue *queue,
                           const struct params_table *table, struct dino_comm *comm,
                           struct dino_error *err);
-/* Memory of all five in this process. */
+/* Memory of all in this process. */
 size_t dn_train_blocks_bytes(const struct train_blocks *blocks);
 void dn_train_blocks_release(struct train_blocks *blocks, const struct device *device,
                              const struct params_table *table);

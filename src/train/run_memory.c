@@ -5,19 +5,21 @@
 
 #include "base/alloc.h"
 #include "base/memory_room.h"
+#include "train/rehearsal.h"
 
 size_t dn_blocks_bytes(const struct params_table *table, enum dino_dtype dtype, int processes)
 {
     size_t width = dino_dtype_size(dtype), count = (size_t)processes;
 
-    return (3 * table->elements + 2 * ((table->elements + count - 1) / count)) * width;
+    return (3 * table->elements + 2 * ((table->elements + count - 1) / count)) * width +
+           MODULE_COUNT * sizeof(double);
 }
 
 struct run_room dn_run_room(const struct device *device, int processes)
 {
     if (device->ops->room) {
         double left = device->ops->room(device);
-        return (struct run_room){.left = left, .plan = 0.9 * left};
+        return (struct run_room){.left = left, .plan = 0.97 * left};
     }
     return (struct run_room){.left = dn_memory_room() / processes,
                              .plan = dn_memory_all() / 2 / processes};
@@ -35,8 +37,8 @@ static size_t logit_bytes(const struct ssl_step *s)
 }
 
 bool dn_choose_parts(struct queue *queue, const struct params_table *table,
-                     struct ssl_config *config, int wish, double memory, size_t *bytes,
-                     struct dino_error *err)
+                     struct ssl_config *config, int wish, double memory,
+                     struct step_bytes *bytes, struct dino_error *err)
 {
     struct ssl_step step;
 
@@ -46,18 +48,23 @@ bool dn_choose_parts(struct queue *queue, const struct params_table *table,
     for (config->micro = wish > 0 ? wish : config->images;;) {
         if (!dn_ssl_step_count(&step, queue, table, config, err))
             return false;
-        *bytes = step.bytes;
+        bytes->planned = step.bytes;
         dn_ssl_step_release(&step);
-        if (wish > 0 || config->micro == 1 || (double)*bytes <= memory)
+        if (!dn_rehearse_step(queue, table, config, &bytes->scratch, err))
+            return false;
+        if (wish > 0 || config->micro == 1 ||
+            (double)bytes->planned + (double)bytes->scratch <= memory)
             return true;
         config->micro = (config->micro + 1) / 2;
     }
 }
 
-bool dn_check_memory(double memory, size_t blocks, size_t step, int micro,
+bool dn_check_memory(double memory, size_t blocks, struct step_bytes step, int micro,
                      struct dino_error *err)
 {
-    if ((double)blocks + (double)step <= memory)
+    double bytes = (double)step.planned + (double)step.scratch;
+
+    if ((double)blocks + bytes <= memory)
         return true;
     return dn_fail(
         err, DINO_ENOMEM,
@@ -65,7 +72,7 @@ bool dn_check_memory(double memory, size_t blocks, size_t step, int micro,
         "GB, and %.1f GB are free: take a smaller network, a smaller "
         "train.batch_size_per_gpu, fewer dino.head_n_prototypes%s or "
         "--checkpointing",
-        1e-9 * (double)blocks, micro, micro == 1 ? "" : "s", 1e-9 * (double)step, 1e-9 * memory,
+        1e-9 * (double)blocks, micro, micro == 1 ? "" : "s", 1e-9 * bytes, 1e-9 * memory,
         micro > 1 ? ", a smaller --micro" : "");
 }
 
@@ -100,10 +107,12 @@ static bool fill(struct trainer *t, struct ssl_config *config, size_t memory,
                  struct dino_train_memory *m, struct dino_error *err)
 {
     enum dino_dtype dtype = dn_train_dtype(t->device);
-    size_t block = t->table.elements * dino_dtype_size(dtype), bytes = 0;
+    size_t block = t->table.elements * dino_dtype_size(dtype);
     size_t blocks = dn_blocks_bytes(&t->table, dtype, m->processes);
     struct run_room room = {.left = (double)memory, .plan = (double)memory};
-    double taken = (double)(blocks + batch_bytes(config));
+    size_t batches = t->device->ops->room ? 0 : batch_bytes(config); /* they wait on the host */
+    double taken = (double)(blocks + batches);
+    struct step_bytes bytes;
     struct ssl_step step;
 
     if (!memory)
@@ -118,11 +127,12 @@ static bool fill(struct trainer *t, struct ssl_config *config, size_t memory,
     m->batch = config->images;
     m->micro = config->micro;
     m->student = m->teacher = m->gradients = block;
-    m->moments = blocks - 3 * block;
+    m->moments = blocks - 3 * block - MODULE_COUNT * sizeof(double);
     m->logits = logit_bytes(&step);
-    m->activations = bytes - m->logits;
+    m->activations = bytes.planned - m->logits + MODULE_COUNT * sizeof(double);
+    m->scratch = bytes.scratch;
     m->batches = batch_bytes(config);
-    m->all = blocks + bytes + m->batches;
+    m->all = blocks + bytes.planned + bytes.scratch + batches;
     m->room = (size_t)room.left;
     /* each gets the sum of its slice of the gradient, and gives its slice of the weights */
     m->traffic = 2 * (block - block / (size_t)m->processes);

@@ -94,6 +94,8 @@ static void layout_batch(struct ssl_step *s, struct tape *tape)
         s->ibot_targets = dn_mat_rows(s->dino_targets, crops, s->config.most_masked);
         s->dino_targets.rows = crops;
     }
+    size_t centres = (size_t)s->dino_targets.cols + (size_t)s->ibot_targets.cols;
+    s->centres = dn_tape_take(tape, centres * dino_dtype_size(tape->dtype));
     dn_targets_layout(&s->dino_scratch, tape, net->dino.prototypes);
     dn_targets_layout(&s->ibot_scratch, tape, s->ibot_targets.cols);
     s->class_rows = dn_tape_mat(tape, 2 * s->repelled, dim);
@@ -190,26 +192,26 @@ static bool init_host(struct ssl_step *s, struct dino_error *err)
            s->weights && s->host_losses && s->share_starts;
 }
 
+static void begin_centres(struct ssl_step *s)
+{
+    int dino = s->dino_targets.cols, ibot = s->ibot_targets.cols;
+    struct mat both = dn_mat(s->centres, 1, dino + ibot, dn_train_dtype(s->queue->device));
+
+    dn_fill(s->queue, (struct op_fill){.y = both});
+    s->dino_centre = dn_mat_cols(both, 0, dino);
+    s->ibot_centre = dn_mat_cols(both, dino, ibot);
+}
+
 static bool init_device(struct ssl_step *s, struct dino_error *err)
 {
     const struct device *device = s->queue->device;
-    const struct net_config *net = &s->table->config;
-    int dino = net->dino.prototypes, ibot;
 
     s->memory = device->ops->alloc(device, s->bytes, err);
     if (!s->memory)
         return false;
     layout(s, s->memory);
 
-    ibot = s->ibot_targets.cols;
-    s->centre_bytes = (size_t)(dino + ibot) * dino_dtype_size(dn_train_dtype(device));
-    s->centres = device->ops->alloc(device, s->centre_bytes, err);
-    if (!s->centres)
-        return false;
-    struct mat both = dn_mat(s->centres, 1, dino + ibot, dn_train_dtype(device));
-    dn_fill(s->queue, (struct op_fill){.y = both});
-    s->dino_centre = dn_mat_cols(both, 0, dino);
-    s->ibot_centre = dn_mat_cols(both, dino, ibot);
+    begin_centres(s);
     return dn_backbone_prepare(&s->teacher, err) && dn_backbone_prepare(&s->student, err);
 }
 
@@ -244,6 +246,21 @@ bool dn_ssl_step_count(struct ssl_step *s, struct queue *queue,
     return false;
 }
 
+bool dn_ssl_step_pretend(struct ssl_step *s, struct queue *queue,
+                         const struct params_table *table, const struct ssl_config *config,
+                         void *base, struct dino_error *err)
+{
+    if (!dn_ssl_step_count(s, queue, table, config, err))
+        return false;
+    if (init_host(s, err)) {
+        layout(s, base);
+        begin_centres(s);
+        return true;
+    }
+    dn_ssl_step_release(s);
+    return false;
+}
+
 bool dn_ssl_step_init(struct ssl_step *s, struct queue *queue, const struct params_table *table,
                       const struct ssl_config *config, struct dino_error *err)
 {
@@ -263,8 +280,6 @@ void dn_ssl_step_release(struct ssl_step *s)
     dn_backbone_release(&s->student);
     if (s->memory)
         device->ops->free(device, s->memory, s->bytes);
-    if (s->centres)
-        device->ops->free(device, s->centres, s->centre_bytes);
     free(s->views);
     free(s->mask_first);
     free(s->mask_patch);

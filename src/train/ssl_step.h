@@ -79,7 +79,6 @@ struct ssl_step {
     void *student_factors, *teacher_factors; /* parameters for products; NULL: as they are */
     bool frozen_rounded;
     void *centres; /* device: [1, K] of dino, [1, K] of ibot, behind each other */
-    size_t centre_bytes;
     struct mat dino_centre, ibot_centre;
 
     int repelled, first_repelled; /* images among which KoLeo looks; the share's first */
@@ -113,6 +112,10 @@ struct ssl_step {
 bool dn_ssl_step_count(struct ssl_step *s, struct queue *queue,
                        const struct params_table *table, const struct ssl_config *config,
                        struct dino_error *err);
+/* A step for a queue that rehearses: as if the device's memory were at `base`. */
+bool dn_ssl_step_pretend(struct ssl_step *s, struct queue *queue,
+                         const struct params_table *table, const struct ssl_config *config,
+                         void *base, struct dino_error *err);
 bool dn_ssl_step_init(struct ssl_step *s, struct queue *queue, const struct params_table *table,
                       const struct ssl_config *config, struct dino_error *err);
 void dn_ssl_step_release(struct ssl_step *s);

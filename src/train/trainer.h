@@ -35,6 +35,7 @@ struct trainer {
     struct distil distil;
     struct ssl_step step;
     bool step_ready;
+    size_t scratch; /* bytes that the step's operations take on the device */
     struct schedules schedules;
     struct param_rate *rates; /* [table.count] */
     struct loader *loader;

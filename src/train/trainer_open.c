@@ -246,7 +246,7 @@ static bool open_net(struct trainer *t, int micro, enum dino_dtype dtype,
 {
     struct run_room room;
     struct ssl_config config;
-    size_t bytes;
+    struct step_bytes bytes;
 
     if (!dn_trainer_open_table(t, dtype, err))
         return false;
@@ -259,6 +259,7 @@ static bool open_net(struct trainer *t, int micro, enum dino_dtype dtype,
                          &bytes, err))
         return false;
     t->state.micro = config.micro;
+    t->scratch = bytes.scratch;
     return dn_check_memory(room.left, blocks, bytes, config.micro, err);
 }
 
@@ -509,7 +510,8 @@ void dn_trainer_plan(const struct trainer *t, struct dino_train_plan *plan)
         .steps = t->steps,
         .first_step = t->state.step,
         .lr = t->schedules.lr.base,
-        .bytes = t->step.bytes + t->distil.bytes + dn_train_blocks_bytes(&t->blocks),
+        .bytes =
+            t->step.bytes + t->scratch + t->distil.bytes + dn_train_blocks_bytes(&t->blocks),
         .device = t->device->name,
         .dtype = t->state.dtype,
         .threads = t->queue->threads,

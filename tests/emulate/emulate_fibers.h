@@ -21,4 +21,6 @@ bool emulate_machine_is(const char *what);
 /* While the GPU works, its memory can be touched. */
 void emulate_work_begins(void);
 void emulate_work_ends(void);
+/* Bytes of all blocks of the GPUs' memory. */
+size_t emulate_memory_taken(void);
 #endif

@@ -1,9 +1,10 @@
 /*
  * The emulated GPU's memory: full of NaN until written, each block of its exact size, so that
- * AddressSanitizer sees what leaves it. On a "guarded" machine it is whole pages that the host
- * cannot touch while the GPU is not at work.
+ * AddressSanitizer sees what leaves it; and how much of it is taken. On a "guarded" machine it
+ * is whole pages that the host cannot touch while the GPU is not at work.
  */
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,16 +17,22 @@ enum { MOST_BLOCKS = 4096, PAGE = 4096 };
 
 static struct {
     void *memory;
-    size_t bytes;
-} guarded[MOST_BLOCKS];
+    size_t bytes; /* as they were asked for */
+    bool guarded;
+} blocks[MOST_BLOCKS];
 static int working; /* launches and copies under way */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+static size_t paged(size_t bytes)
+{
+    return (bytes + PAGE - 1) / PAGE * PAGE;
+}
 
 static void protect_all(int protection)
 {
     for (int i = 0; i < MOST_BLOCKS; i++)
-        if (guarded[i].memory)
-            mprotect(guarded[i].memory, guarded[i].bytes, protection);
+        if (blocks[i].memory && blocks[i].guarded)
+            mprotect(blocks[i].memory, paged(blocks[i].bytes), protection);
 }
 
 void emulate_work_begins(void)
@@ -44,41 +51,53 @@ void emulate_work_ends(void)
     pthread_mutex_unlock(&lock);
 }
 
-static cudaError_t guarded_new(void **memory, size_t bytes)
+/* Remember a block; false where there are too many. */
+static bool enter(void *memory, size_t bytes, bool guarded)
 {
-    size_t pages = (bytes + PAGE - 1) / PAGE * PAGE;
-    void *block = mmap(NULL, pages, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     int i = 0;
 
-    if (block == MAP_FAILED)
-        return cudaErrorMemoryAllocation;
-    memset(block, 0xff, pages);
     pthread_mutex_lock(&lock);
-    while (i < MOST_BLOCKS && guarded[i].memory)
+    while (i < MOST_BLOCKS && blocks[i].memory)
         i++;
     if (i < MOST_BLOCKS) {
-        guarded[i].memory = *memory = block;
-        guarded[i].bytes = pages;
-        mprotect(block, pages, working ? PROT_READ | PROT_WRITE : PROT_NONE);
+        blocks[i].memory = memory;
+        blocks[i].bytes = bytes;
+        blocks[i].guarded = guarded;
+        if (guarded && !working)
+            mprotect(memory, paged(bytes), PROT_NONE);
     }
     pthread_mutex_unlock(&lock);
-    return i < MOST_BLOCKS ? cudaSuccess : cudaErrorMemoryAllocation;
+    return i < MOST_BLOCKS;
 }
 
-/* Was it a guarded block? */
-static int guarded_free(void *memory)
+size_t emulate_memory_taken(void)
 {
-    int found = 0;
+    size_t bytes = 0;
 
     pthread_mutex_lock(&lock);
-    for (int i = 0; i < MOST_BLOCKS && memory; i++)
-        if (guarded[i].memory == memory) {
-            munmap(memory, guarded[i].bytes);
-            guarded[i].memory = NULL;
-            found = 1;
-        }
+    for (int i = 0; i < MOST_BLOCKS; i++)
+        bytes += blocks[i].memory ? blocks[i].bytes : 0;
     pthread_mutex_unlock(&lock);
-    return found;
+    return bytes;
+}
+
+static void *pages_new(size_t bytes)
+{
+    void *pages =
+        mmap(NULL, paged(bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    if (pages == MAP_FAILED)
+        return NULL;
+    memset(pages, 0xff, paged(bytes));
+    return pages;
+}
+
+static void release(void *memory, size_t bytes, bool guarded)
+{
+    if (guarded)
+        munmap(memory, paged(bytes));
+    else
+        free(memory);
 }
 
 cudaError_t cudaHostAlloc(void **memory, size_t bytes, unsigned flags)
@@ -101,16 +120,31 @@ cudaError_t cudaFreeHost(void *memory)
 
 cudaError_t cudaMalloc(void **memory, size_t bytes)
 {
-    if (emulate_machine_is("guarded"))
-        return guarded_new(memory, bytes);
-    return cudaHostAlloc(memory, bytes, 0);
+    bool guarded = emulate_machine_is("guarded");
+    cudaError_t result = cudaSuccess;
+
+    if (!guarded)
+        result = cudaHostAlloc(memory, bytes, 0);
+    else if (!(*memory = pages_new(bytes)))
+        result = cudaErrorMemoryAllocation;
+    if (result == cudaSuccess && !enter(*memory, bytes, guarded)) {
+        release(*memory, bytes, guarded);
+        result = cudaErrorMemoryAllocation;
+    }
+    return result;
 }
 
 cudaError_t cudaFree(void *memory)
 {
-    if (!guarded_free(memory))
-        free(memory);
-    return cudaSuccess;
+    pthread_mutex_lock(&lock);
+    for (int i = 0; i < MOST_BLOCKS && memory; i++)
+        if (blocks[i].memory == memory) {
+            blocks[i].memory = NULL;
+            release(memory, blocks[i].bytes, blocks[i].guarded);
+            memory = NULL;
+        }
+    pthread_mutex_unlock(&lock);
+    return memory ? cudaErrorInvalidValue : cudaSuccess;
 }
 
 cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind)

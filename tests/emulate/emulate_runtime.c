@@ -91,7 +91,8 @@ cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *properties, int devic
 cudaError_t cudaMemGetInfo(size_t *left, size_t *total)
 {
     *total = (size_t)1 << 30;
-    *left = emulate_machine_is("full") ? 0 : *total;
+    size_t taken = emulate_memory_taken();
+    *left = emulate_machine_is("full") || taken > *total ? 0 : *total - taken;
     return cudaSuccess;
 }
 

@@ -1,6 +1,7 @@
 /* What a run takes of memory is counted before it is taken. */
 #include "dino_train.h"
 
+#include "compute/device.h"
 #include "train/testing_pictures.h"
 
 static const char *const small[] = {
@@ -97,4 +98,65 @@ TEST(a_run_that_cannot_fit_is_refused_before_it_begins)
     CHECK(!dino_train(&options, NULL, &err));
     print_message("%s\n", err.message);
     CHECK(err.code == DINO_ENOMEM && strstr(err.message, "take a smaller network"));
+}
+
+/* ---- on a device with memory of its own ---- */
+
+struct watch {
+    struct device *device;
+    size_t planned;
+    double before, least; /* bytes that are free */
+};
+
+static void watch_plan(void *context, const struct dino_train_plan *plan)
+{
+    ((struct watch *)context)->planned = plan->bytes;
+}
+
+static bool watch_step(void *context, const struct dino_train_step *step)
+{
+    struct watch *w = context;
+    double left = w->device->ops->room(w->device);
+
+    (void)step;
+    w->least = left < w->least ? left : w->least;
+    return true;
+}
+
+static void check_planned(const char *run, int micro, enum dino_dtype dtype)
+{
+    static const char *const more[] = {"optim.epochs=4", "train.OFFICIAL_EPOCH_LENGTH=1",
+                                       "student.drop_path_rate=0.3",
+                                       "ibot.mask_ratio_min_max=[0.1, 0.5]"};
+    const char *settings[SMALL + 4];
+    const char *folder = draw_pictures("pictures", 8, 0);
+    struct dino_error err = {0};
+    struct watch w = {.device = dn_device_open(testing_device(), DINO_F32, 1, &err)};
+    struct dino_train_options options = options_of(&folder, in_scratch(run));
+
+    CHECK_OK(w.device, err);
+    memcpy(settings, small, sizeof small);
+    memcpy(settings + SMALL, more, sizeof more);
+    w.before = w.least = w.device->ops->room(w.device);
+    options.device = testing_device();
+    options.dtype = dtype;
+    options.micro = micro;
+    options.settings = settings;
+    options.setting_count = SMALL + 4;
+    options.started = watch_plan;
+    options.progress = watch_step;
+    options.context = &w;
+    CHECK_OK(dino_train(&options, NULL, &err), err);
+    double taken = w.before - w.least;
+    print_message("planned %zu bytes, taken %.0f\n", w.planned, taken);
+    CHECK(taken <= (double)w.planned && taken >= 0.95 * (double)w.planned);
+    dn_device_close(w.device);
+}
+
+TEST(a_gpu_takes_what_was_planned)
+{
+    if (!testing_device())
+        SKIP("DINO_TEST_DEVICE names no device beside cpu");
+    check_planned("whole", 8, DINO_F32);
+    check_planned("parts", 3, DINO_BF16);
 }

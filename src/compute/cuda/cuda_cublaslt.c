@@ -256,11 +256,23 @@ static struct plan *plan_of(struct product_engine *e, const struct product *prod
 
 bool dn_product_plan(struct product_engine *e, const struct product *p)
 {
-    if (!e->workspace && cudaMalloc(&e->workspace, WORKSPACE) != cudaSuccess) {
-        e->workspace = NULL;
-        return false;
-    }
     return plan_of(e, p)->offered;
+}
+
+size_t dn_product_bytes(void)
+{
+    return WORKSPACE;
+}
+
+/* Before a list is captured it has run once, so that this never happens within a capture. */
+static bool open_workspace(struct product_engine *e, struct dino_error *err)
+{
+    if (e->workspace || cudaMalloc(&e->workspace, WORKSPACE) == cudaSuccess)
+        return true;
+    e->workspace = NULL;
+    cudaGetLastError();
+    return dn_fail(err, DINO_ENOMEM, "out of memory: wanted %d MiB for products",
+                   WORKSPACE >> 20);
 }
 
 bool dn_product_run(struct product_engine *e, const struct product *p, cudaStream_t stream,
@@ -271,6 +283,8 @@ bool dn_product_run(struct product_engine *e, const struct product *p, cudaStrea
 
     const void *bias = plan->narrow_bias ? (const void *)p->bias16 : p->bias;
 
+    if (!open_workspace(e, err))
+        return false;
     if (!plan->offered ||
         (bias && !set(plan->what, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias)))
         return dn_fail(err, DINO_EDEVICE, "cuBLASLt refuses what it offered");

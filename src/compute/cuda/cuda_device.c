@@ -215,6 +215,7 @@ static const struct device_ops cuda_ops = {
     .alloc = dn_cuda_alloc,
     .free = dn_cuda_free,
     .room = room,
+    .rehearse = dn_cuda_rehearse,
     .upload = dn_cuda_upload,
     .download = dn_cuda_download,
     .host_alloc = host_alloc,

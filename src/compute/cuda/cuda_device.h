@@ -55,6 +55,9 @@ void dn_cuda_sync(struct queue *q);
 void dn_cuda_upload(struct queue *q, void *to, const void *from, size_t bytes);
 void dn_cuda_download(struct queue *q, void *to, const void *from, size_t bytes);
 
+/* device_ops.rehearse: its stages, its scratch, and what the library of products takes */
+size_t dn_cuda_rehearse(struct queue *q, bool on);
+
 /* Add a launch. args is copied; `shared` is the block's shared memory in bytes. */
 void dn_cuda_launch(struct queue *q, const void *kernel, int grid_x, int grid_y, int threads,
                     size_t shared, const void *args, size_t bytes);

@@ -34,6 +34,8 @@ struct product_engine *dn_product_open(struct dino_error *err);
 void dn_product_close(struct product_engine *e);
 /* Has the library an algorithm for this shape, layout and alignment? Remembers it. */
 bool dn_product_plan(struct product_engine *e, const struct product *p);
+/* Memory of the GPU that an engine takes when it first runs something. */
+size_t dn_product_bytes(void);
 /* Run what was planned. false with a line of why in err. */
 bool dn_product_run(struct product_engine *e, const struct product *p, cudaStream_t stream,
                     struct dino_error *err);

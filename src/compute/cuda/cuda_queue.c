@@ -6,7 +6,8 @@
  * the next one fills the other stage. A stage that is full gets one more block, each larger
  * than those before, so that what lies in it stays where it is. Lists are kept byte by byte:
  * one that comes again, whatever its host data, is captured as a graph and from then on
- * launched as one.
+ * launched as one. A queue that rehearses keeps lists and stages as ever, without memory of
+ * the GPU, and runs nothing.
  */
 #include <string.h>
 
@@ -69,7 +70,17 @@ struct cuda_queue {
     int stage; /* the one being filled */
     void *scratch;
     size_t scratch_bytes;
+    size_t scratch_most; /* that was asked for in a rehearsal */
+    bool rehearses;
+    unsigned char *pretended; /* what a rehearsal stages */
+    size_t pretended_room;
 };
+
+/* In the place of the GPU's memory in a rehearsal; only how it is aligned is looked at. */
+static void *pretended_memory(void)
+{
+    return (void *)((uintptr_t)1 << 40);
+}
 
 static struct cuda_queue *queue_of(struct queue *q)
 {
@@ -132,8 +143,7 @@ static void drop_stage(struct cuda_queue *q, struct stage *s)
         cudaFreeHost(s->blocks[i].host);
         dn_cuda_free(&q->device->base, s->blocks[i].device, s->blocks[i].bytes);
     }
-    if (s->free)
-        cudaEventDestroy(s->free);
+    s->count = 0;
 }
 
 void dn_cuda_queue_free(struct queue *base)
@@ -145,13 +155,17 @@ void dn_cuda_queue_free(struct queue *base)
         cudaStreamSynchronize(q->stream);
     for (int i = 0; i < LISTS_KEPT; i++)
         drop(&q->known[i]);
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < 2; i++) {
         drop_stage(q, &q->stages[i]);
+        if (q->stages[i].free)
+            cudaEventDestroy(q->stages[i].free);
+    }
     dn_cuda_free(&q->device->base, q->scratch, q->scratch_bytes);
     dn_product_close(q->products);
     if (q->stream)
         cudaStreamDestroy(q->stream);
     free(q->list.bytes);
+    free(q->pretended);
     free(q);
 }
 
@@ -265,6 +279,12 @@ static bool send_stage(struct cuda_queue *q, struct stage *s)
     return ok;
 }
 
+static void forget_staged(struct stage *s)
+{
+    for (int i = 0; i < s->count; i++)
+        s->blocks[i].used = 0;
+}
+
 /* Hand over what was listed; nobody waits. */
 static void flush(struct cuda_queue *q)
 {
@@ -273,7 +293,9 @@ static void flush(struct cuda_queue *q)
     if (q->list.size == 0 && q->list.staged == 0)
         return;
     q->runs++;
-    if (q->base.error.code == DINO_OK && enter(q)) {
+    if (q->rehearses) {
+        forget_staged(s);
+    } else if (q->base.error.code == DINO_OK && enter(q)) {
         if (send_stage(q, s))
             run_list(q);
         if (q->list.staged)
@@ -287,8 +309,16 @@ static void flush(struct cuda_queue *q)
 
 static void wait_for(struct cuda_queue *q, const char *what)
 {
-    if (enter(q))
+    if (!q->rehearses && enter(q))
         check(q, cudaStreamSynchronize(q->stream), what);
+}
+
+/* Nothing is under way, and no operation half listed: the first stage is free, and what is
+ * listed from here on has the same addresses each time. */
+static void begin_anew(struct cuda_queue *q)
+{
+    q->stage = 0;
+    q->stages[0].busy = q->stages[1].busy = false;
 }
 
 void dn_cuda_sync(struct queue *base)
@@ -297,6 +327,7 @@ void dn_cuda_sync(struct queue *base)
 
     flush(q);
     wait_for(q, "running");
+    begin_anew(q);
 }
 
 static void transfer(struct queue *base, void *to, const void *from, size_t bytes,
@@ -305,9 +336,10 @@ static void transfer(struct queue *base, void *to, const void *from, size_t byte
     struct cuda_queue *q = queue_of(base);
 
     flush(q);
-    if (q->base.error.code == DINO_OK && enter(q) &&
+    if (q->base.error.code == DINO_OK && !q->rehearses && enter(q) &&
         check(q, cudaMemcpyAsync(to, from, bytes, kind, q->stream), "a copy"))
         wait_for(q, "a copy");
+    begin_anew(q);
 }
 
 void dn_cuda_upload(struct queue *q, void *to, const void *from, size_t bytes)
@@ -419,6 +451,11 @@ static struct stage_block *add_block(struct cuda_queue *q, struct stage *s, size
     }
     while (wanted < bytes)
         wanted *= 2;
+    if (q->rehearses) {
+        *b = (struct stage_block){.device = pretended_memory(), .bytes = wanted};
+        s->count++;
+        return b;
+    }
     if (!check(q, cudaHostAlloc(&host, wanted, cudaHostAllocDefault), "page-locked memory"))
         return NULL;
     *b = (struct stage_block){
@@ -439,6 +476,17 @@ static struct stage_block *block_for(struct cuda_queue *q, struct stage *s, size
         if (s->blocks[i].bytes - s->blocks[i].used >= bytes)
             return &s->blocks[i];
     return add_block(q, s, bytes);
+}
+
+/* Host memory for what is staged in a rehearsal, the same each time. */
+static void *pretended_room(struct cuda_queue *q, size_t bytes)
+{
+    struct dino_error err;
+
+    if (dn_grow(&q->pretended, &q->pretended_room, bytes + 1, 1, "a stage", &err))
+        return q->pretended;
+    dn_queue_fail(&q->base, err.code, "%s", err.message);
+    return NULL;
 }
 
 void *dn_cuda_stage_room(struct queue *base, size_t bytes, const void **device)
@@ -462,7 +510,7 @@ void *dn_cuda_stage_room(struct queue *base, size_t bytes, const void **device)
     b->used += padded;
     q->list.staged += padded;
     *device = b->device + at;
-    return b->host + at;
+    return q->rehearses ? pretended_room(q, bytes) : b->host + at;
 }
 
 const void *dn_cuda_stage(struct queue *q, const void *host, size_t bytes)
@@ -470,7 +518,7 @@ const void *dn_cuda_stage(struct queue *q, const void *host, size_t bytes)
     const void *device = NULL;
     void *room = host ? dn_cuda_stage_room(q, bytes, &device) : NULL;
 
-    if (room)
+    if (room && !queue_of(q)->rehearses)
         memcpy(room, host, bytes);
     return device;
 }
@@ -482,14 +530,45 @@ void *dn_cuda_scratch(struct queue *base, size_t bytes)
 
     if (q->base.error.code != DINO_OK || !enter(q))
         return NULL;
+    if (q->rehearses) {
+        q->scratch_most = bytes > q->scratch_most ? bytes : q->scratch_most;
+        return pretended_memory();
+    }
     if (bytes <= q->scratch_bytes && q->scratch)
         return q->scratch;
-    flush(q);
-    wait_for(q, "running");
-    dn_cuda_free(&q->device->base, q->scratch, q->scratch_bytes);
+    bytes = bytes > q->scratch_most ? bytes : q->scratch_most;
+    if (q->scratch) { /* lists read and write it */
+        flush(q);
+        wait_for(q, "running");
+        dn_cuda_free(&q->device->base, q->scratch, q->scratch_bytes);
+    }
     q->scratch = dn_cuda_alloc(&q->device->base, bytes, &err);
     q->scratch_bytes = q->scratch ? bytes : 0;
     if (!q->scratch)
         dn_queue_fail(base, err.code, "%s", err.message);
     return q->scratch;
+}
+
+/* ---- rehearsing ---- */
+
+/* Stages begin anew on either side of it: what they point to differs. */
+size_t dn_cuda_rehearse(struct queue *base, bool on)
+{
+    struct cuda_queue *q = queue_of(base);
+    size_t bytes = dn_product_bytes();
+
+    dn_cuda_sync(base);
+    for (int i = 0; i < 2; i++) {
+        struct stage *s = &q->stages[i];
+        for (int b = 0; b < s->count; b++)
+            bytes += s->blocks[b].bytes;
+        if (q->rehearses)
+            s->count = 0;
+        else
+            drop_stage(q, s);
+    }
+    if (on)
+        q->scratch_most = 0;
+    q->rehearses = on;
+    return bytes + q->scratch_most;
 }
