@@ -318,27 +318,16 @@ static bool is_png(const char *path)
     return size > 4 && strcasecmp(path + size - 4, ".png") == 0;
 }
 
-/* Can a file of that name be made? Known before the work, not after it. */
-static bool try_output(const char *path, struct dino_error *err)
-{
-    struct output out;
-
-    if (!dn_output_open(&out, path, err))
-        return false;
-    dn_output_release(&out);
-    return true;
-}
-
 /* Make the folder, or see that the sheet can be written. */
 static bool prepare_output(struct work *work, struct dino_error *err)
 {
     const struct settings *settings = work->settings;
 
-    if (settings->save_basis && !try_output(settings->save_basis, err))
+    if (settings->save_basis && !dn_output_try(settings->save_basis, err))
         return false;
     work->folder = dn_is_dir(settings->output) || !is_png(settings->output);
     if (!work->folder)
-        return try_output(settings->output, err);
+        return dn_output_try(settings->output, err);
     work->made = !dn_exists(settings->output);
     if (!work->made && !dn_is_dir(settings->output))
         return dn_fail(err, DINO_EIO, "%s: is there and no folder", settings->output);

@@ -156,18 +156,37 @@ bool dn_make_parents(const char *path, struct dino_error *err)
     return ok;
 }
 
+char *dn_output_target(const char *path, struct dino_error *err)
+{
+    struct stat info;
+    char *target =
+        lstat(path, &info) == 0 && S_ISLNK(info.st_mode) ? realpath(path, NULL) : NULL;
+
+    return target ? target : dn_strdup(path, err);
+}
+
+bool dn_is_stream(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode);
+}
+
 bool dn_output_open(struct output *out, const char *path, struct dino_error *err)
 {
     *out = (struct output){0};
     if (dn_is_dir(path))
         return dn_fail(err, DINO_EIO, "%s: is a directory, wanted a file to write", path);
-    size_t room = strlen(path) + 32;
-    out->path = dn_strdup(path, err);
-    out->temporary = dn_calloc(room, 1, "a path", err);
-    if (!out->path || !out->temporary)
+    out->path = dn_output_target(path, err);
+    if (!out->path)
         goto fail;
-    snprintf(out->temporary, room, "%s.tmp-%ld", path, (long)getpid());
-    out->stream = fopen(out->temporary, "wbe");
+    if (!dn_is_stream(out->path)) {
+        size_t room = strlen(out->path) + 32;
+        out->temporary = dn_calloc(room, 1, "a path", err);
+        if (!out->temporary)
+            goto fail;
+        snprintf(out->temporary, room, "%s.tmp-%ld", out->path, (long)getpid());
+    }
+    out->stream = fopen(out->temporary ? out->temporary : out->path, "wbe");
     if (!out->stream) {
         dn_fail_errno(err, "%s", path);
         goto fail;
@@ -180,6 +199,18 @@ fail:
     return false;
 }
 
+bool dn_output_try(const char *path, struct dino_error *err)
+{
+    struct output out;
+
+    if (dn_is_stream(path)) /* opening it would be noticed at its other end */
+        return access(path, W_OK) == 0 || dn_fail_errno(err, "%s", path);
+    if (!dn_output_open(&out, path, err))
+        return false;
+    dn_output_release(&out);
+    return true;
+}
+
 bool dn_output_write(struct output *out, const void *data, size_t size, struct dino_error *err)
 {
     if (size && fwrite(data, 1, size, out->stream) != size)
@@ -189,14 +220,15 @@ bool dn_output_write(struct output *out, const void *data, size_t size, struct d
 
 bool dn_output_commit(struct output *out, struct dino_error *err)
 {
-    bool ok = fflush(out->stream) == 0 && fsync(fileno(out->stream)) == 0;
+    bool ok = fflush(out->stream) == 0 &&
+              (!out->temporary || fsync(fileno(out->stream)) == 0); /* streams know no fsync */
 
     if (!ok)
         dn_fail_errno(err, "%s", out->path);
     if (fclose(out->stream) != 0 && ok)
         ok = dn_fail_errno(err, "%s", out->path);
     out->stream = NULL;
-    if (ok && rename(out->temporary, out->path) != 0)
+    if (ok && out->temporary && rename(out->temporary, out->path) != 0)
         ok = dn_fail_errno(err, "%s", out->path);
     if (ok) {
         free(out->temporary);

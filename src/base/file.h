@@ -36,12 +36,22 @@ bool dn_same_file(const char *a, const char *b);
 /* mkdir -p of the directories that path's last part lies in. */
 bool dn_make_parents(const char *path, struct dino_error *err);
 
-/* An output: write to `stream`, then commit; release without commit removes it. */
+/* Where a write to `path` must go (heap): what a symbolic link leads to, else `path` itself. */
+char *dn_output_target(const char *path, struct dino_error *err);
+/* Is there a pipe, device or socket of this name? */
+bool dn_is_stream(const char *path);
+
+/*
+ * An output: write to `stream`, then commit; release without commit removes it. A pipe or
+ * device is written where it is, and nothing can be taken back.
+ */
 struct output {
     FILE *stream;
-    char *path, *temporary;
+    char *path, *temporary; /* no temporary: a pipe or device */
 };
 
+/* Could `path` be written? Nothing is left of the attempt. */
+bool dn_output_try(const char *path, struct dino_error *err);
 bool dn_output_open(struct output *out, const char *path, struct dino_error *err);
 bool dn_output_write(struct output *out, const void *data, size_t size, struct dino_error *err);
 /* Flush, fsync, close and rename. */

@@ -190,11 +190,9 @@ static bool write_backbone(struct convert *c, const char *to, struct dino_error 
 static bool write_with_head(struct convert *c, const char *to, struct dino_error *err)
 {
     struct head_files files = {0};
-    struct output probe; /* the place that was named is the one to complain of */
 
-    if (!dn_output_open(&probe, to, err))
+    if (!dn_output_try(to, err)) /* the place that was named is the one to complain of */
         return false;
-    dn_output_release(&probe);
     bool ok = name_head_files(&files, to, err) && spares(c, files.weights, err) &&
               spares(c, files.labels, err);
 

@@ -331,7 +331,7 @@ static bool allocate(struct embed_store *store, const struct embed_store_options
 
     *store = (struct embed_store){
         .files = options->files, .head = options->head, .journal = -1, .logged = -1};
-    store->output = dn_strdup(options->output, err);
+    store->output = dn_output_target(options->output, err);
     store->paths = dn_calloc(files, sizeof *store->paths, "part files", err);
     store->fds = dn_calloc(files, sizeof *store->fds, "part files", err);
     store->now.bytes = dn_calloc(files, sizeof *store->now.bytes, "part files", err);
@@ -376,6 +376,11 @@ bool dn_embed_store_open(struct embed_store *store, const struct embed_store_opt
     if (dn_is_dir(options->output)) {
         *store = (struct embed_store){.journal = -1};
         return dn_fail(err, DINO_EIO, "%s: is a directory, wanted a file to write",
+                       options->output);
+    }
+    if (dn_is_stream(options->output)) {
+        *store = (struct embed_store){.journal = -1};
+        return dn_fail(err, DINO_EIO, "%s: is a device or pipe, wanted a file to write",
                        options->output);
     }
     if (!allocate(store, options, err) || !lock_journal(store, &created, err))

@@ -2,6 +2,7 @@
 #include "testing.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -140,6 +141,46 @@ TEST(an_output_that_is_dropped_leaves_nothing)
     dn_output_release(&out);
     CHECK(count_files("dropped") == 0);
     dn_output_release(&out);
+}
+
+TEST(an_output_goes_where_a_link_leads)
+{
+    struct dino_error err = {0};
+    struct output out;
+    const char *real = write_file("behind", "old", 3), *link = in_scratch("pointer");
+    uint8_t *data;
+    size_t size;
+    struct stat info;
+
+    CHECK(symlink(real, link) == 0);
+    CHECK_OK(dn_output_open(&out, link, &err), err);
+    CHECK_OK(dn_output_write(&out, "newer", 5, &err), err);
+    CHECK_OK(dn_output_commit(&out, &err), err);
+    CHECK(lstat(link, &info) == 0 && S_ISLNK(info.st_mode));
+    CHECK_OK(dn_read_all(real, 100, &data, &size, &err), err);
+    CHECK(size == 5 && memcmp(data, "newer", 5) == 0);
+    free(data);
+}
+
+TEST(an_output_into_a_pipe_leaves_the_pipe)
+{
+    struct dino_error err = {0};
+    struct output out;
+    const char *path = in_scratch("outlet");
+    char got[8] = "";
+
+    CHECK(mkfifo(path, 0600) == 0 && dn_is_stream(path) && !dn_is_stream(testing_scratch()));
+    int reader = open(path, O_RDONLY | O_NONBLOCK);
+    CHECK(reader >= 0);
+    CHECK_OK(dn_output_open(&out, path, &err), err);
+    CHECK_OK(dn_output_write(&out, "through", 7, &err), err);
+    CHECK_OK(dn_output_commit(&out, &err), err);
+    CHECK(read(reader, got, sizeof got) == 7 && memcmp(got, "through", 7) == 0);
+    close(reader);
+    CHECK(dn_is_stream(path) && count_files("outlet") == 1);
+    CHECK_OK(dn_output_open(&out, "/dev/null", &err), err);
+    dn_output_release(&out);
+    CHECK(dn_is_stream("/dev/null"));
 }
 
 TEST(an_output_that_cannot_be_written_says_so_and_leaves_nothing)
