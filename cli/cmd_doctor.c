@@ -10,6 +10,9 @@
 #include "dino_train.h"
 #include "hub.h"
 #include "json_text.h"
+#ifdef HAVE_CURL
+#include "curl.h"
+#endif
 
 struct settings {
     bool json;
@@ -104,7 +107,7 @@ static void tell_all(struct report *report, struct json *json)
 
     tell_machine(report, json);
 #ifdef HAVE_CURL
-    tell(report, json, "downloads", "libcurl");
+    tell(report, json, "downloads", dn_curl_open(&err) ? "libcurl" : err.message);
 #else
     tell(report, json, "downloads", "not in this build");
 #endif

@@ -15,7 +15,6 @@ bool dn_download(const char *url, const char *path,
 
 #else
 
-#include <curl/curl.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -30,6 +29,7 @@ bool dn_download(const char *url, const char *path,
 #include "base/error.h"
 #include "base/file.h"
 #include "base/str.h"
+#include "curl.h"
 
 enum { TRIES = 4, TAG = 256 };
 
@@ -37,6 +37,7 @@ struct download {
     const char *url;
     char *part, *tag_path; /* path + ".part", ".part.tag" */
     struct report *report;
+    const struct curl_calls *call;
     CURL *curl;
     int fd;
     int64_t have;     /* bytes in the part */
@@ -162,24 +163,27 @@ static int on_progress(void *context, curl_off_t a, curl_off_t b, curl_off_t c, 
 
 static bool make_curl(struct download *d, struct dino_error *err)
 {
-    d->curl = curl_easy_init();
+    d->call = dn_curl_open(err);
+    if (!d->call)
+        return false;
+    d->curl = d->call->init();
     if (!d->curl)
         return dn_fail(err, DINO_ENOMEM, "libcurl does not start");
-    curl_easy_setopt(d->curl, CURLOPT_URL, d->url);
-    curl_easy_setopt(d->curl, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(d->curl, CURLOPT_FOLLOWLOCATION, 1L);
-    curl_easy_setopt(d->curl, CURLOPT_MAXREDIRS, 10L);
-    curl_easy_setopt(d->curl, CURLOPT_CONNECTTIMEOUT, 30L);
-    curl_easy_setopt(d->curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
-    curl_easy_setopt(d->curl, CURLOPT_LOW_SPEED_TIME, 60L);
-    curl_easy_setopt(d->curl, CURLOPT_USERAGENT, "dino");
-    curl_easy_setopt(d->curl, CURLOPT_HEADERFUNCTION, on_header);
-    curl_easy_setopt(d->curl, CURLOPT_HEADERDATA, d);
-    curl_easy_setopt(d->curl, CURLOPT_WRITEFUNCTION, on_body);
-    curl_easy_setopt(d->curl, CURLOPT_WRITEDATA, d);
-    curl_easy_setopt(d->curl, CURLOPT_NOPROGRESS, 0L);
-    curl_easy_setopt(d->curl, CURLOPT_XFERINFOFUNCTION, on_progress);
-    curl_easy_setopt(d->curl, CURLOPT_XFERINFODATA, d);
+    d->call->set(d->curl, CURLOPT_URL, d->url);
+    d->call->set(d->curl, CURLOPT_NOSIGNAL, 1L);
+    d->call->set(d->curl, CURLOPT_FOLLOWLOCATION, 1L);
+    d->call->set(d->curl, CURLOPT_MAXREDIRS, 10L);
+    d->call->set(d->curl, CURLOPT_CONNECTTIMEOUT, 30L);
+    d->call->set(d->curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
+    d->call->set(d->curl, CURLOPT_LOW_SPEED_TIME, 60L);
+    d->call->set(d->curl, CURLOPT_USERAGENT, "dino");
+    d->call->set(d->curl, CURLOPT_HEADERFUNCTION, on_header);
+    d->call->set(d->curl, CURLOPT_HEADERDATA, d);
+    d->call->set(d->curl, CURLOPT_WRITEFUNCTION, on_body);
+    d->call->set(d->curl, CURLOPT_WRITEDATA, d);
+    d->call->set(d->curl, CURLOPT_NOPROGRESS, 0L);
+    d->call->set(d->curl, CURLOPT_XFERINFOFUNCTION, on_progress);
+    d->call->set(d->curl, CURLOPT_XFERINFODATA, d);
     return true;
 }
 
@@ -214,15 +218,15 @@ static CURLcode ask(struct download *d)
     d->total = -1;
     d->status = 0;
     snprintf(range, sizeof range, "%lld-", (long long)d->have);
-    curl_easy_setopt(d->curl, CURLOPT_RANGE, d->have > 0 ? range : NULL);
+    d->call->set(d->curl, CURLOPT_RANGE, d->have > 0 ? range : NULL);
     if (d->have > 0 && d->tag[0]) { /* a file that has changed comes from its beginning */
         snprintf(line, sizeof line, "If-Range: %s", d->tag);
-        headers = curl_slist_append(NULL, line);
+        headers = d->call->append(NULL, line);
     }
-    curl_easy_setopt(d->curl, CURLOPT_HTTPHEADER, headers);
-    CURLcode code = curl_easy_perform(d->curl);
-    curl_easy_setopt(d->curl, CURLOPT_HTTPHEADER, NULL);
-    curl_slist_free_all(headers);
+    d->call->set(d->curl, CURLOPT_HTTPHEADER, headers);
+    CURLcode code = d->call->perform(d->curl);
+    d->call->set(d->curl, CURLOPT_HTTPHEADER, NULL);
+    d->call->free_all(headers);
     return code;
 }
 
@@ -265,7 +269,7 @@ static enum verdict judge(struct download *d, CURLcode code, struct dino_error *
                 dn_bytes_text((double)d->total, total));
         return AGAIN;
     }
-    dn_fail(err, DINO_EIO, "%s: %s", d->url, curl_easy_strerror(code));
+    dn_fail(err, DINO_EIO, "%s: %s", d->url, d->call->text(code));
     bool passing = code == CURLE_RECV_ERROR || code == CURLE_GOT_NOTHING ||
                    code == CURLE_OPERATION_TIMEDOUT || code == CURLE_SEND_ERROR;
     return passing ? AGAIN : FAILED;
@@ -346,7 +350,7 @@ done:
     if (ok)
         unlink(d.tag_path);
     if (d.curl)
-        curl_easy_cleanup(d.curl);
+        d.call->cleanup(d.curl);
     if (d.fd >= 0)
         close(d.fd);
     free(d.part);
