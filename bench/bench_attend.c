@@ -2,8 +2,10 @@
  * Attention at the model's shapes: milliseconds, GFLOP/s of its two products, and their share
  * of the processor's measured peak.
  *
- *     bench_attend [f32|bf16] [threads] [seconds for a shape]
+ *     bench_attend [f32|bf16] [threads] [seconds for a shape] [TOKENS]
  */
+#include <stdlib.h>
+
 #include "bench.h"
 
 static void run(const struct bench *b, int sequences, int tokens, int heads, int width)
@@ -41,6 +43,11 @@ int main(int argc, char **argv)
 {
     struct bench b = bench_open(argc, argv);
 
+    if (argc > 4) {
+        run(&b, 1, (int)strtol(argv[4], NULL, 10), 1, 64);
+        bench_close(&b);
+        return 0;
+    }
     run(&b, 1, 257, 6, 64);
     run(&b, 16, 257, 6, 64);
     run(&b, 1, 1370, 6, 64);

@@ -100,6 +100,14 @@ TEST(the_longest_usual_sequence_agrees_with_the_reference)
     check_all(cases, sizeof cases / sizeof *cases);
 }
 
+TEST(keys_beyond_the_second_level_cache_agree_with_the_reference)
+{
+    static const struct attend_case cases[] = {
+        {.width = 256, .heads = 1, .spread = 2, .pad = 3, .lengths = {520, 40, -1}},
+    };
+    check_all(cases, sizeof cases / sizeof *cases);
+}
+
 TEST(strides_and_unaligned_rows_change_nothing)
 {
     static const struct attend_case cases[] = {

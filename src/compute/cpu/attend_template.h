@@ -4,6 +4,8 @@
 
 /* Keys of one block: as many as a packed row of scores holds. */
 enum { BLOCK_PANELS = TILE_K / NR, MOST_WIDTH = 256 };
+enum { STRIP = 16, STRIP_FROM = 1 << 17 };
+enum { SCORES_BYTES = MR * TILE_STRIDE * 4 };
 
 TILE_ANY(tile_f32, TILE_F32, 2)
 TILE_ANY(tile_f32_half, TILE_F32, 1)
@@ -17,13 +19,14 @@ enum { HAVE_BF16 = 1 };
 enum { HAVE_BF16 = 0 };
 #endif
 
-/* What a thread works on beside the packed head. The probabilities replace the scores. */
+/* A tile of queries on its way through the keys. The probabilities replace the scores, which
+ * all tiles of a thread share. */
 struct work {
-    float scores[MR * TILE_STRIDE];
     float query[MR * TILE_STRIDE];
     float y[MR * MOST_WIDTH];
     float sum[MR * VL]; /* lane by lane */
     float top[MR];      /* largest score so far, times scale * log2(e) */
+    float *scores;      /* [MR, TILE_STRIDE] */
 };
 
 /* The numbers in a dword: two where bf16 is multiplied as it is. */
@@ -42,16 +45,24 @@ static size_t aligned(size_t bytes)
     return (bytes + 63) / 64 * 64;
 }
 
+/* Tiles that go through the keys together. Where keys and values fill the second-level cache,
+ * one tile after the other would have all of them come again from behind it. */
+static int strip_of(int tokens, int width)
+{
+    return (int64_t)tokens * width > STRIP_FROM ? STRIP : 1;
+}
+
 static struct attend_sizes sizes(int tokens, int width, int bf16)
 {
     int per = HAVE_BF16 && bf16 ? 2 : 1;
     size_t key_panels = (size_t)dn_blocks_of(tokens, NR),
            panels = (size_t)dn_blocks_of(width, NR);
 
+    int tiles = strip_of(tokens, width);
     return (struct attend_sizes){
         .keys = aligned(key_panels * (size_t)dn_blocks_of(width, per) * NR * 4),
         .values = aligned(panels * (size_t)dn_blocks_of(tokens, per) * NR * 4),
-        .tile = aligned(sizeof(struct work)),
+        .tile = SCORES_BYTES + (size_t)tiles * aligned(sizeof(struct work)),
     };
 }
 
@@ -302,26 +313,23 @@ static void add_values(const struct attend_head *h, struct work *w, int rows, in
     }
 }
 
+/* The nth tile of this thread's strip. */
+static struct work *work_of(const struct attend_head *h, int tile)
+{
+    char *works = (char *)h->tile + SCORES_BYTES;
+    return (struct work *)(void *)(works + (size_t)tile * aligned(sizeof(struct work)));
+}
+
 static void take_queries(const struct attend_head *h, struct work *w, int first, int rows)
 {
+    w->scores = h->tile;
     for (int r = 0; r < rows; r++)
         convert(h, w->query + r * TILE_STRIDE, row_of(h->q, h, first + r), h->width);
 }
 
-static void attend_tile(const struct attend_head *h, int first, int rows, char *y,
-                        ptrdiff_t y_stride)
+static void give_results(const struct attend_head *h, const struct work *w, int rows, char *y,
+                         ptrdiff_t y_stride)
 {
-    struct work *w = h->tile;
-    int panels = dn_blocks_of(h->tokens, NR), blocks = dn_blocks_of(panels, BLOCK_PANELS);
-
-    take_queries(h, w, first, rows);
-    for (int b = 0; b < blocks; b++) {
-        int from = panels * b / blocks, to = panels * (b + 1) / blocks;
-        int keys = (to * NR < h->tokens ? to * NR : h->tokens) - from * NR;
-        make_scores(h, w, rows, from, to);
-        softmax_block(h, w, rows, keys, b == 0);
-        add_values(h, w, rows, from * NR, keys);
-    }
     for (int r = 0; r < rows; r++, y += y_stride * (h->bf16 ? 2 : 4)) {
         vf inverse = vf_set1(1.0F / vf_sum(vf_load(w->sum + r * VL)));
         for (int c = 0; c < h->width; c += VL)
@@ -330,16 +338,51 @@ static void attend_tile(const struct attend_head *h, int first, int rows, char *
     }
 }
 
-/* Tiles of nearly equal height. */
+/* The queries of rows [first, first + rows), in tiles of nearly equal height. */
+struct strip {
+    int first, rows, tiles;
+};
+
+static int row_at(const struct strip *s, int tile)
+{
+    return s->rows * tile / s->tiles;
+}
+
+/* One block of keys after the other, and all tiles through each. */
+static void attend_strip(const struct attend_head *h, const struct strip *s, char *y,
+                         ptrdiff_t y_stride)
+{
+    int panels = dn_blocks_of(h->tokens, NR), blocks = dn_blocks_of(panels, BLOCK_PANELS);
+
+    for (int t = 0; t < s->tiles; t++)
+        take_queries(h, work_of(h, t), s->first + row_at(s, t),
+                     row_at(s, t + 1) - row_at(s, t));
+    for (int b = 0; b < blocks; b++) {
+        int from = panels * b / blocks, to = panels * (b + 1) / blocks;
+        int keys = (to * NR < h->tokens ? to * NR : h->tokens) - from * NR;
+        for (int t = 0; t < s->tiles; t++) {
+            int rows = row_at(s, t + 1) - row_at(s, t);
+            make_scores(h, work_of(h, t), rows, from, to);
+            softmax_block(h, work_of(h, t), rows, keys, b == 0);
+            add_values(h, work_of(h, t), rows, from * NR, keys);
+        }
+    }
+    for (int t = 0; t < s->tiles; t++)
+        give_results(h, work_of(h, t), row_at(s, t + 1) - row_at(s, t),
+                     y + row_at(s, t) * y_stride * (h->bf16 ? 2 : 4), y_stride);
+}
+
 static void attend_rows(const struct attend_head *h, int first, int rows, void *y,
                         ptrdiff_t y_stride)
 {
-    int tiles = dn_blocks_of(rows, MR);
+    int tiles = dn_blocks_of(rows, MR), most = strip_of(h->tokens, h->width);
+    int strips = dn_blocks_of(tiles, most);
 
-    for (int t = 0; t < tiles; t++) {
-        int from = rows * t / tiles, to = rows * (t + 1) / tiles;
-        attend_tile(h, first + from, to - from, (char *)y + from * y_stride * (h->bf16 ? 2 : 4),
-                    y_stride);
+    for (int i = 0; i < strips; i++) {
+        int t = tiles * i / strips, from = rows * t / tiles;
+        int next = tiles * (i + 1) / strips, to = rows * next / tiles;
+        struct strip s = {.first = first + from, .rows = to - from, .tiles = next - t};
+        attend_strip(h, &s, (char *)y + from * y_stride * (h->bf16 ? 2 : 4), y_stride);
     }
 }
 
@@ -364,7 +407,7 @@ static void softmax_row(float *x, int count, float factor)
 static void attend_map(const struct attend_head *h, int first, int rows, float *y,
                        ptrdiff_t y_stride)
 {
-    struct work *w = h->tile;
+    struct work *w = work_of(h, 0);
     int panels = dn_blocks_of(h->tokens, NR);
 
     for (int done = 0; done < rows; done += MR, y += MR * y_stride) {
