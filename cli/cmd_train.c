@@ -176,6 +176,8 @@ static void say_plan(void *context, const struct dino_train_plan *plan)
             dn_plural(plan->epoch_length), plan->device, dino_dtype_name(plan->dtype),
             plan->processes > 1 ? many : "", plan->threads, dn_plural(plan->threads),
             dn_bytes_text((double)plan->bytes, memory));
+    if (plan->exchange)
+        dn_note(report, "gradients travel over %s", plan->exchange);
     if (plan->teacher)
         say_teacher(report, plan);
     if (plan->pictures < plan->batch)
@@ -334,7 +336,7 @@ static int count(struct call *call, const struct train_settings *s, const struct
 
     if (!dino_train_count(&options, s->ranks, (size_t)(1e9 * s->memory), &memory, &err))
         return dn_report_error(call->report, &err);
-    return dn_print_train_count(call->report, &memory, s->json);
+    return dn_print_train_count(call->report, &memory, s->checkpointing, s->json);
 }
 
 static int train(struct call *call, const struct train_settings *s, const struct words *words)
@@ -357,7 +359,7 @@ static int train(struct call *call, const struct train_settings *s, const struct
     bool ok = dino_train(&options, &result, &err);
     int status = ok ? STATUS_OK : STATUS_FAILED;
     call->report->quiet = call->report->quiet || !first;
-    if (!ok && first)
+    if (!ok && (first || dino_comm_lost(comm)))
         status = dn_report_error(call->report, &err);
     dino_comm_close(comm);
     if (!ok && err.code == DINO_ECANCELLED)

@@ -4,7 +4,7 @@
 #include "command.h"
 #include "json_text.h"
 
-enum { PARTS = 8 };
+enum { PARTS = 9 };
 
 struct part {
     const char *name, *key;
@@ -51,14 +51,20 @@ static void print_table(struct report *report, const struct dino_train_memory *c
     dn_print(report, "%d process%s, each %d pictures a step, %d at a time\n", c->processes,
              c->processes == 1 ? "" : "es", c->batch, c->micro);
     for (int i = 0; i < PARTS; i++)
-        print_bytes(report, parts[i].name, parts[i].bytes);
+        if (parts[i].bytes > 0)
+            print_bytes(report, parts[i].name, parts[i].bytes);
     print_bytes(report, "a process", c->all);
     print_bytes(report, "has room for", c->room);
     if (c->processes > 1)
         print_bytes(report, "sends a step", c->traffic);
+    if (c->batches_elsewhere)
+        print_bytes(report, "pictures, on the host", c->batches);
+    if (c->all <= c->room)
+        dn_print(report, "fits, %.3f GB are left\n", 1e-9 * (double)(c->room - c->all));
 }
 
-int dn_print_train_count(struct report *report, const struct dino_train_memory *c, bool as_json)
+int dn_print_train_count(struct report *report, const struct dino_train_memory *c,
+                         bool checkpointing, bool as_json)
 {
     const struct part parts[PARTS] = {
         {"student", "student", c->student},
@@ -68,7 +74,8 @@ int dn_print_train_count(struct report *report, const struct dino_train_memory *
         {"activations", "activations", c->activations},
         {"logits and targets", "logits", c->logits},
         {"scratch of operations", "scratch", c->scratch},
-        {"pictures", "batches", c->batches},
+        {"between GPUs", "buckets", c->buckets},
+        {"pictures", "batches", c->batches_elsewhere ? 0 : c->batches},
     };
     struct dino_error err = {0};
 
@@ -79,7 +86,9 @@ int dn_print_train_count(struct report *report, const struct dino_train_memory *
     if (c->all <= c->room)
         return STATUS_OK;
     dn_fail(&err, DINO_ENOMEM,
-            "does not fit: take a smaller network, fewer dino.head_n_prototypes, a smaller "
-            "train.batch_size_per_gpu or --micro, --checkpointing, or more processes");
+            "does not fit, %.1f GB are missing: take %s%sa smaller train.batch_size_per_gpu, "
+            "fewer dino.head_n_prototypes, more processes or a smaller network",
+            1e-9 * (double)(c->all - c->room), checkpointing ? "" : "--checkpointing, ",
+            c->micro > 1 ? "a smaller --micro, " : "");
     return dn_report_error(report, &err);
 }

@@ -7,6 +7,6 @@
 
 /* To stdout, for people or as JSON. Returns the exit status: a failure if it does not fit. */
 int dn_print_train_count(struct report *report, const struct dino_train_memory *count,
-                         bool as_json);
+                         bool checkpointing, bool as_json);
 
 #endif

@@ -26,6 +26,12 @@ target_include_directories(dino_cuda_emulated BEFORE PRIVATE ${PROJECT_SOURCE_DI
 target_link_libraries(dino_cuda_emulated PRIVATE dino_static)
 set_target_properties(dino_cuda_emulated PROPERTIES OUTPUT_NAME dino_cuda
     LIBRARY_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/emulated)
+# NCCL between processes with an emulated GPU each; DINO_NCCL names it.
+add_library(nccl_emulated MODULE ${PROJECT_SOURCE_DIR}/tests/emulate/nccl/emulate_nccl.c)
+target_include_directories(nccl_emulated BEFORE PRIVATE ${PROJECT_SOURCE_DIR}/tests/emulate)
+target_compile_options(nccl_emulated PRIVATE -Wno-missing-prototypes) # NCCL's names, no header
+set_target_properties(nccl_emulated PROPERTIES C_VISIBILITY_PRESET default
+    LIBRARY_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/emulated)
 set(cuda_environment DINO_TEST_DEVICE=cuda DINO_PLUGINS=${PROJECT_BINARY_DIR}/emulated)
 
 # Two test programs at once on two cores: idle threads must sleep, not spin.

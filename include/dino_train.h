@@ -35,6 +35,9 @@ DINO_API struct dino_comm *dino_comm_open(struct dino_error *err);
 DINO_API void dino_comm_close(struct dino_comm *comm);
 DINO_API int dino_comm_rank(const struct dino_comm *comm); /* from 0; 0 for NULL */
 DINO_API int dino_comm_size(const struct dino_comm *comm); /* 1 for NULL */
+/* Can this process no longer reach the others? Then what failed is known to it alone, and
+ * closing ends them all. */
+DINO_API bool dino_comm_lost(const struct dino_comm *comm);
 /* Name and version of the MPI that would be used; false: there is none, and the text says why.
  */
 DINO_API bool dino_comm_transport(char text[256]);
@@ -50,9 +53,10 @@ struct dino_train_plan {
     int batch, micro; /* pictures a step, and of them at a time in each process */
     int processes;
     int64_t epochs, epoch_length, steps, first_step;
-    double lr;    /* at its peak */
-    size_t bytes; /* of activations, parameters, moments and a device's scratch */
-    const char *device;
+    double lr;              /* at its peak */
+    size_t bytes;           /* of activations, parameters, moments and a device's scratch */
+    const char *device;     /* of the first process */
+    const char *exchange;   /* what GPUs exchange numbers with; NULL: no GPU, or one process */
     enum dino_dtype dtype;  /* of the arithmetic: f32, or bf16 with f32 sums and parameters */
     int threads, readers;   /* 0 readers: one a core */
     const char *checkpoint; /* that the run goes on from; NULL: it begins */
@@ -109,7 +113,9 @@ struct dino_train_options {
     int64_t knn_steps;  /* between measurements; 0: evaluation.eval_period_iterations */
     int micro;          /* pictures at a time; 0: what memory holds. The gradient is the same */
     bool checkpointing; /* keep less, compute more */
-    const char *device; /* NULL or "auto", "cpu", "cuda", "cuda:N" (one process) */
+    /* NULL or "auto", "cpu", "cuda:N"; "cuda": the GPU of this process's place among those on
+     * its machine. Each process has a GPU of its own, or is refused. */
+    const char *device;
     int threads, readers; /* 0: this process's share of the cores */
     /* F32, BF16, or AUTO: bf16 where the device multiplies it. A run keeps the one it began
      * with: AUTO goes on with it, another is refused. Its files hold f32 either way. */
@@ -150,17 +156,20 @@ struct dino_train_memory {
     size_t activations; /* of one part, and what is kept of the whole batch beside logits */
     size_t logits;      /* targets of the whole batch, the student's answers of one part */
     size_t scratch; /* what a GPU's operations take on the way: scratch, staging, products */
+    size_t buckets; /* what passes between GPUs; NCCL's own buffers are not known */
     size_t batches; /* crops: those in use and those made ahead */
-    size_t all;     /* of the device: without batches where they lie in other memory */
+    bool batches_elsewhere; /* in the host's memory, not in the GPU's: not in `all` */
+    size_t all;
     size_t room;    /* what there is for it: `all` beyond it does not fit */
-    size_t traffic; /* sent to the other processes in a step: gradients and weights */
+    size_t traffic; /* sent to the other processes in a step */
 };
 
 /*
  * Count, without taking it, the memory of a run with these options: pictures are only counted
  * and may be left out where preset or config is given, output is not looked at. `processes`
  * train together (0: one), each with `memory` bytes (0: this machine's, of which half is left
- * to others while there is a choice). Succeeds as well where it does not fit.
+ * to others while there is a choice). With `memory` a device "cuda" need not be here. Succeeds
+ * as well where it does not fit.
  */
 DINO_API bool dino_train_count(const struct dino_train_options *options, int processes,
                                size_t memory, struct dino_train_memory *count,

@@ -39,7 +39,10 @@ struct device {
     bool gates;       /* has OP_SWIGLU at the end of a product */
     int ffn_rows;     /* rows that should pass an FFN together; 0: as caches like it */
     bool host_memory; /* device memory is host memory: nothing needs uploading */
+    unsigned char identity[16]; /* of the GPU, the same in every process that opens it */
 };
+
+struct peers_ops;
 
 struct queue {
     const struct device *device;
@@ -95,6 +98,7 @@ struct device_ops {
     void (*mean_rows)(struct queue *q, const struct op_mean_rows *op);
     void (*patchify)(struct queue *q, const struct op_patchify *op);
     const struct train_ops *train; /* what training adds; NULL: cannot train */
+    const struct peers_ops *peers; /* between processes; NULL: through the host (peers.h) */
 
     /* "linear" -> "onednn 2.6 avx512_core", for `dino doctor`; NULL for an unknown op. */
     const char *(*kernel_name)(const struct device *d, const char *op);
@@ -110,6 +114,8 @@ struct device_ops {
 struct device *dn_device_open(const char *name, enum dino_dtype dtype, int threads,
                               struct dino_error *err);
 void dn_device_close(struct device *d);
+/* How many "cuda:N" there are; 0 with the reason. */
+int dn_device_gpus(struct dino_error *err);
 
 struct queue *dn_queue_new(const struct device *d, int threads, struct dino_error *err);
 void dn_queue_free(struct queue *q);
@@ -136,9 +142,9 @@ __attribute__((format(printf, 3, 4))) void dn_queue_fail(struct queue *q, enum d
  * that opens it.
  */
 struct device_plugin {
-    const char *(*version)(void);              /* dino_version */
-    size_t table_bytes;                        /* sizeof(struct device_ops) */
-    bool (*available)(struct dino_error *err); /* is there a device to open? */
+    const char *(*version)(void);         /* dino_version */
+    size_t table_bytes;                   /* sizeof(struct device_ops) */
+    int (*count)(struct dino_error *err); /* devices that can be opened; 0: and why */
     struct device *(*open)(int index, enum dino_dtype dtype, int threads,
                            struct dino_error *err);
 };

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "base/cpu_features.h"
-#include "compute/plugin.h"
+#include "compute/peers.h"
 #include "image/image.h"
 
 static const char *const ops[] = {"linear", "attend",   "attention_map", "layernorm",
@@ -46,6 +46,27 @@ static void processor_fact(int index, char key[64], char value[256])
     }
 }
 
+/* The GPUs, and what processes with one each would exchange numbers with. */
+static void cuda_fact(char value[256])
+{
+    static const char prefix[] = "device cuda: ";
+    struct dino_error err = {0}, alone = {0};
+    int gpus = dn_device_gpus(&err);
+    struct device *device = gpus > 0 ? dn_device_open("cuda", DINO_AUTO, 1, &err) : NULL;
+    const char *why = err.message;
+    char peers[64];
+
+    if (!device) {
+        why += strncmp(why, prefix, sizeof prefix - 1) == 0 ? sizeof prefix - 1 : 0;
+        snprintf(value, 256, "experimental; %.200s", why);
+        return;
+    }
+    bool found = device->ops->peers->find(peers, &alone);
+    snprintf(value, 256, "experimental; %d GPU%s; %.160s", gpus, gpus == 1 ? "" : "s",
+             found ? peers : alone.message);
+    dn_device_close(device);
+}
+
 /* Which devices this build has, and what `auto` arithmetic means here. */
 static void device_fact(int index, char key[64], char value[256])
 {
@@ -56,13 +77,8 @@ static void device_fact(int index, char key[64], char value[256])
     }
     struct dino_error err = {0};
     if (index == 1) {
-        const struct device_plugin *plugin = dn_plugin_find("cuda", &err);
-        bool usable = plugin && plugin->available(&err);
         snprintf(key, 64, "device cuda");
-        const char *why = strncmp(err.message, key, strlen(key))
-                              ? err.message
-                              : err.message + strlen(key) + 2;
-        snprintf(value, 256, "experimental; %.200s", usable ? "available" : why);
+        cuda_fact(value);
         return;
     }
     struct device *device = dn_device_open("auto", DINO_AUTO, 1, &err);

@@ -79,6 +79,7 @@ struct dino_comm *dino_comm_open(struct dino_error *err)
 
 void dino_comm_close(struct dino_comm *c)
 {
+    dn_comm_detach(c);
     if (c && c->ops)
         c->ops->close(c);
     else
@@ -93,6 +94,11 @@ int dino_comm_rank(const struct dino_comm *c)
 int dino_comm_size(const struct dino_comm *c)
 {
     return c ? c->size : 1;
+}
+
+bool dino_comm_lost(const struct dino_comm *c)
+{
+    return c && c->error.code != DINO_OK;
 }
 
 bool dino_comm_transport(char text[256])
@@ -122,32 +128,32 @@ int dn_comm_nearby(const struct dino_comm *c)
 
 /* ---- calls that one process answers itself ---- */
 
-static bool alone(const struct dino_comm *c)
+bool dn_comm_alone(const struct dino_comm *c)
 {
     return !c || !c->ops || c->error.code != DINO_OK;
 }
 
 void dn_comm_sum(struct dino_comm *c, void *data, size_t count, enum dino_dtype dtype)
 {
-    if (!alone(c) && count > 0)
+    if (!dn_comm_alone(c) && count > 0)
         c->ops->sum(c, data, count, dtype);
 }
 
 void dn_comm_largest(struct dino_comm *c, void *data, size_t count, enum dino_dtype dtype)
 {
-    if (!alone(c) && count > 0)
+    if (!dn_comm_alone(c) && count > 0)
         c->ops->largest(c, data, count, dtype);
 }
 
 void dn_comm_broadcast(struct dino_comm *c, void *data, size_t bytes, int from)
 {
-    if (!alone(c) && bytes > 0)
+    if (!dn_comm_alone(c) && bytes > 0)
         c->ops->broadcast(c, data, bytes, from);
 }
 
 void dn_comm_gather(struct dino_comm *c, void *all, const void *own, const size_t *starts)
 {
-    if (!alone(c))
+    if (!dn_comm_alone(c))
         c->ops->gather(c, all, own, starts);
     else if (dino_comm_rank(c) == 0)
         memcpy((char *)all + starts[0], own, starts[1] - starts[0]);
@@ -155,20 +161,20 @@ void dn_comm_gather(struct dino_comm *c, void *all, const void *own, const size_
 
 void dn_comm_all_gather(struct dino_comm *c, void *data, const size_t *starts)
 {
-    if (!alone(c))
+    if (!dn_comm_alone(c))
         c->ops->all_gather(c, data, starts);
 }
 
 void dn_comm_reduce_scatter(struct dino_comm *c, void *data, const size_t *starts,
                             enum dino_dtype dtype)
 {
-    if (!alone(c))
+    if (!dn_comm_alone(c))
         c->ops->reduce_scatter(c, data, starts, dtype);
 }
 
 void dn_comm_wait(struct dino_comm *c)
 {
-    if (!alone(c))
+    if (!dn_comm_alone(c))
         c->ops->wait(c);
 }
 
@@ -191,6 +197,9 @@ bool dn_comm_agree(struct dino_comm *c, bool ok, struct dino_error *err)
 
     if (size == 1)
         return ok;
+    /* whose device is lost can no longer be waited for, and waits for nobody */
+    if (!ok && c->peers && !dino_comm_lost(c) && !c->peers->ops->alive(c->peers))
+        c->error = err ? *err : c->peers->error;
     dn_comm_largest(c, &flag, 1, DINO_F64);
     int from = size - (int)flag;
     if (!ok && err)

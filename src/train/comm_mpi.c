@@ -377,8 +377,10 @@ static bool count_neighbours(struct mpi_comm *m)
                                           MPI_Allgather(&own, sizeof own, MPI_BYTE, places,
                                                         sizeof own, MPI_BYTE, m->world),
                                           "all-gather");
+    m->base.machine = own.machine;
     for (size_t r = 0; ok && r < size; r++) {
         m->base.nearby += places[r].machine == own.machine;
+        m->base.local += r < (size_t)m->base.rank && places[r].machine == own.machine;
         m->base.sharing += places[r].cores == own.cores;
     }
     free(places);

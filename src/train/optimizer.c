@@ -205,7 +205,7 @@ void dn_optimizer_step(struct queue *queue, const struct params_table *table,
                   clip->coefficient[p->module], &o->rates[i], o);
     }
     dn_shards_spread(&b->shards, b->student, b->dtype);
-    dn_comm_wait(b->shards.comm);
+    dn_comm_device_wait(b->shards.comm);
 }
 
 void dn_teacher_follow(struct queue *queue, const struct params_table *table,

@@ -93,6 +93,43 @@ static bool count_pictures(struct trainer *t, struct dino_error *err)
     return source != NULL;
 }
 
+/* A GPU that is not here: as much of one as counting asks for. */
+struct described {
+    struct device device;
+    struct queue queue;
+};
+
+static void described_close(struct device *d)
+{
+    (void)d;
+}
+
+static void described_queue_free(struct queue *q)
+{
+    (void)q;
+}
+
+static void describe(struct described *d, struct trainer *t)
+{
+    static const struct device_ops ops = {.close = described_close,
+                                          .queue_free = described_queue_free};
+    enum dino_dtype wish = t->options->dtype, dtype = wish == DINO_AUTO ? DINO_BF16 : wish;
+
+    *d = (struct described){
+        .device = {.ops = &ops, .name = "cuda", .dtype = dtype, .activation = dtype}};
+    d->queue.device = &d->device;
+    t->device = &d->device;
+    t->queue = &d->queue;
+}
+
+/* Distillation reads its teacher, and wants a device for it. */
+static bool may_be_elsewhere(const struct trainer *t, size_t memory)
+{
+    const char *device = t->options->device;
+
+    return memory > 0 && device && strncmp(device, "cuda", 4) == 0 && !t->distil.on;
+}
+
 /* The loader's ring. */
 static size_t batch_bytes(const struct ssl_config *c)
 {
@@ -103,6 +140,23 @@ static size_t batch_bytes(const struct ssl_config *c)
     return (size_t)c->images * 3 * (global + local) * RING;
 }
 
+/* What one process sends in a step: it gives each number but those of its own slice away, to
+ * be summed, and its slice to all the others. */
+static size_t traffic_bytes(const struct ssl_step *s, size_t block, size_t processes)
+{
+    const struct ssl_config *c = &s->config;
+    enum { SINKHORN_ROUNDS = 3 };
+    size_t width = dino_dtype_size(s->rows.dtype);
+    size_t prototypes = (size_t)(s->dino_targets.cols + s->ibot_targets.cols) * width;
+    size_t sums =
+        block + prototypes * (c->centering == CENTERING_SINKHORN ? SINKHORN_ROUNDS : 1);
+    size_t tokens = 2 * (size_t)c->images * (size_t)s->class_rows.cols * width;
+
+    if (!c->koleo_distributed || c->koleo_weight == 0)
+        tokens = 0;
+    return 2 * (sums - sums / processes) + (processes - 1) * tokens;
+}
+
 static bool fill(struct trainer *t, struct ssl_config *config, size_t memory,
                  struct dino_train_memory *m, struct dino_error *err)
 {
@@ -110,15 +164,18 @@ static bool fill(struct trainer *t, struct ssl_config *config, size_t memory,
     size_t block = t->table.elements * dino_dtype_size(dtype);
     size_t blocks = dn_blocks_bytes(&t->table, dtype, m->processes);
     struct run_room room = {.left = (double)memory, .plan = (double)memory};
-    size_t batches = t->device->ops->room ? 0 : batch_bytes(config); /* they wait on the host */
-    double taken = (double)(blocks + batches);
     struct step_bytes bytes;
     struct ssl_step step;
 
+    m->batches = batch_bytes(config);
+    m->batches_elsewhere = !t->device->host_memory;
+    m->buckets = dn_comm_bucket_bytes(t->device, m->processes);
+    size_t others = blocks + m->buckets + (m->batches_elsewhere ? 0 : m->batches);
+
     if (!memory)
         room = dn_run_room(t->device, 1);
-    if (!dn_choose_parts(t->queue, &t->table, config, t->options->micro, room.plan - taken,
-                         &bytes, err) ||
+    if (!dn_choose_parts(t->queue, &t->table, config, t->options->micro,
+                         room.plan - (double)others, &bytes, err) ||
         !dn_ssl_step_count(&step, t->queue, &t->table, config, err))
         return false;
     snprintf(m->arch, sizeof m->arch, "%s", dn_vit_config_name(&t->table.config.backbone));
@@ -131,11 +188,9 @@ static bool fill(struct trainer *t, struct ssl_config *config, size_t memory,
     m->logits = logit_bytes(&step);
     m->activations = bytes.planned - m->logits + MODULE_COUNT * sizeof(double);
     m->scratch = bytes.scratch;
-    m->batches = batch_bytes(config);
-    m->all = blocks + bytes.planned + bytes.scratch + batches;
+    m->all = others + bytes.planned + bytes.scratch;
     m->room = (size_t)room.left;
-    /* each gets the sum of its slice of the gradient, and gives its slice of the weights */
-    m->traffic = 2 * (block - block / (size_t)m->processes);
+    m->traffic = traffic_bytes(&step, block, (size_t)m->processes);
     dn_ssl_step_release(&step);
     return true;
 }
@@ -145,10 +200,13 @@ bool dino_train_count(const struct dino_train_options *options, int processes, s
 {
     struct trainer t = {.options = options, .lock = -1};
     struct ssl_config config;
+    struct described elsewhere;
 
     *count = (struct dino_train_memory){.processes = processes > 0 ? processes : 1};
-    bool ok = count_pictures(&t, err) && dn_trainer_decide(&t, err) &&
-              dn_trainer_open_table(&t, options->dtype, err);
+    bool ok = count_pictures(&t, err) && dn_trainer_decide(&t, err);
+    if (ok && may_be_elsewhere(&t, memory))
+        describe(&elsewhere, &t);
+    ok = ok && dn_trainer_open_table(&t, options->dtype, err);
     if (ok) {
         t.part.all *= count->processes; /* shares of a larger batch */
         config = dn_trainer_ssl(&t);

@@ -4,10 +4,7 @@
 
 #include "base/alloc.h"
 
-enum {
-    PIECE = 1 << 20, /* elements of a piece: what travels while backward goes on */
-    ALIGN = 16,      /* elements: slices begin on a cache line */
-};
+enum { ALIGN = 16 }; /* elements: slices begin on a cache line */
 
 /* ---- ranges ---- */
 
@@ -76,7 +73,7 @@ static bool add_range(struct shards *s, size_t *room, struct param_range range, 
 bool dn_shards_init(struct shards *s, struct dino_comm *comm, const struct params_table *table,
                     struct dino_error *err)
 {
-    size_t room = 0, size = (size_t)dino_comm_size(comm);
+    size_t room = 0, size = (size_t)dino_comm_size(comm), most = dn_comm_piece(comm);
     bool ok;
 
     *s = (struct shards){.comm = comm, .table = table};
@@ -87,9 +84,9 @@ bool dn_shards_init(struct shards *s, struct dino_comm *comm, const struct param
     } else {
         ok = s->starts != NULL;
         for (int m = MODULE_DINO_HEAD; ok && m < MODULE_COUNT; m++)
-            ok = add_range(s, &room, dn_range_of_module(table, (enum net_module)m), PIECE, err);
+            ok = add_range(s, &room, dn_range_of_module(table, (enum net_module)m), most, err);
         for (int b = table->config.backbone.depth - 1; ok && b >= -1; b--)
-            ok = add_range(s, &room, dn_range_of_block(table, b), PIECE, err);
+            ok = add_range(s, &room, dn_range_of_block(table, b), most, err);
     }
     if (!ok)
         dn_shards_release(s);
@@ -140,8 +137,8 @@ void dn_shards_sum(const struct shards *s, void *grads, enum dino_dtype dtype,
     for (int i = 0; i < s->count; i++) {
         const struct shard_piece *p = &s->pieces[i];
         if (p->first >= range.first && p->first + p->count <= range.end)
-            dn_comm_reduce_scatter(s->comm, at(grads, p->first, dtype),
-                                   share_out(s, p, p->first, p->count, dtype), dtype);
+            dn_comm_device_reduce_scatter(s->comm, at(grads, p->first, dtype),
+                                          share_out(s, p, p->first, p->count, dtype), dtype);
     }
 }
 
@@ -149,8 +146,8 @@ void dn_shards_spread(const struct shards *s, void *block, enum dino_dtype dtype
 {
     for (int i = 0; i < s->count; i++) {
         const struct shard_piece *p = &s->pieces[i];
-        dn_comm_all_gather(s->comm, at(block, p->first, dtype),
-                           share_out(s, p, p->first, p->count, dtype));
+        dn_comm_device_all_gather(s->comm, at(block, p->first, dtype),
+                                  share_out(s, p, p->first, p->count, dtype));
     }
 }
 
@@ -165,8 +162,8 @@ void dn_shards_gather(const struct shards *s, const void *own, enum dino_dtype d
         struct shard all = dn_shard_within(whole, first, count);
         struct shard mine = dn_shard_within(p->own, first, count);
         if (all.count)
-            dn_comm_gather(s->comm, to ? (char *)to + (all.first - first) * width : NULL,
-                           (const char *)own + mine.place * width,
-                           share_out(s, p, all.first, all.count, dtype));
+            dn_comm_device_gather(s->comm, to ? (char *)to + (all.first - first) * width : NULL,
+                                  (const char *)own + mine.place * width,
+                                  share_out(s, p, all.first, all.count, dtype));
     }
 }

@@ -48,10 +48,10 @@ void dn_shards_release(struct shards *s);
 struct shard dn_shard_within(struct shard own, size_t first, size_t count);
 
 /* The gradient of this range is finished here: begin to sum its pieces over all processes.
- * dn_comm_wait before own slices are read. */
+ * dn_comm_device_wait before own slices are read. */
 void dn_shards_sum(const struct shards *s, void *grads, enum dino_dtype dtype,
                    struct param_range range);
-/* Own slices of a block to everyone: begins; dn_comm_wait ends it. */
+/* Own slices of a block to everyone: begins; dn_comm_device_wait ends it. */
 void dn_shards_spread(const struct shards *s, void *block, enum dino_dtype dtype);
 
 /* Elements [first, first + count) of a block of which everyone holds own slices only: all of

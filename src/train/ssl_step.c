@@ -305,7 +305,7 @@ static void gather_class_rows(struct ssl_step *s, int crop)
 
     for (int r = 0; r <= dino_comm_size(s->config.comm); r++)
         s->share_starts[r] = (size_t)(r * s->config.images) * row;
-    dn_comm_all_gather(s->config.comm, all.data, s->share_starts);
+    dn_comm_device_all_gather(s->config.comm, all.data, s->share_starts);
 }
 
 /* d_class from class_rows: each crop's tokens look for neighbours among their own kind. What
@@ -317,7 +317,7 @@ static void koleo(struct ssl_step *s)
 
     for (int crop = 0; c->koleo_distributed && crop < 2; crop++)
         gather_class_rows(s, crop);
-    dn_comm_wait(c->comm);
+    dn_comm_device_wait(c->comm);
     dn_l2norm(s->queue, (struct op_l2norm){.y = s->unit_rows, .x = s->class_rows, .eps = 1e-8});
     dn_fill(s->queue, (struct op_fill){.y = s->d_class});
     for (int crop = 0; crop < 2; crop++)
@@ -577,7 +577,7 @@ bool dn_ssl_step_run(struct ssl_step *s, const struct train_blocks *b,
         student_backward(s, student, b, part, last);
         read_losses(s, losses);
     }
-    dn_comm_wait(c->comm);
+    dn_comm_device_wait(c->comm);
     sum_losses(s, losses);
     return dn_comm_agree(c->comm, dn_queue_finish(s->queue, err), err);
 }

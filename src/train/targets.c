@@ -18,7 +18,7 @@ static void sum_rows(struct queue *queue, struct dino_comm *comm, struct mat y, 
         dn_sum_columns(queue, (struct op_sum_columns){.y = y, .x = x, .alpha = alpha});
     else
         dn_fill(queue, (struct op_fill){.y = y});
-    dn_comm_sum(comm, y.data, (size_t)y.cols, y.dtype);
+    dn_comm_device_sum(comm, y);
 }
 
 /* One maximum for all samples cancels in the first round; one for each would not. Factors that
@@ -35,7 +35,7 @@ void dn_targets_sinkhorn(struct queue *queue, struct dino_comm *comm,
         dn_largest(queue, (struct op_largest){.y = s->top, .x = logits});
     else
         dn_fill(queue, (struct op_fill){.y = s->top, .value = -INFINITY});
-    dn_comm_largest(comm, s->top.data, 1, s->top.dtype);
+    dn_comm_device_largest(comm, s->top);
     dn_exponential(queue,
                    (struct op_exponential){
                        .y = logits, .x = logits, .top = s->top, .temperature = temperature});

@@ -63,7 +63,7 @@ bool dn_trainer_first(const struct trainer *t);
 void dn_trainer_plan(const struct trainer *t, struct dino_train_plan *plan);
 
 /* Parts of opening, for who only counts: the settings (the dataset's count is known), device
- * and table, what a step is told. */
+ * (unless there is one) and table, what a step is told. */
 bool dn_trainer_decide(struct trainer *t, struct dino_error *err);
 bool dn_trainer_open_table(struct trainer *t, enum dino_dtype dtype, struct dino_error *err);
 struct ssl_config dn_trainer_ssl(const struct trainer *t);

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -182,26 +183,42 @@ static bool find_checkpoint(struct trainer *t, struct dino_error *err)
 
 /* ---- the network ---- */
 
-bool dn_trainer_open_table(struct trainer *t, enum dino_dtype dtype, struct dino_error *err)
+/* Of the processes on a machine each takes the GPU of its place among them; one that sees fewer
+ * has been given its own. */
+static void choose_device(const struct trainer *t, char name[24])
 {
-    struct net_config net;
+    const char *wish = t->options->device;
+    bool many = dino_comm_size(t->comm) > 1;
+    int gpus = wish && many && strcmp(wish, "cuda") == 0 ? dn_device_gpus(NULL) : 0;
 
-    if (!dn_run_net(&t->config, &net, err))
-        return false;
+    snprintf(name, 24, "%.20s", wish ? wish : "auto");
+    if (gpus > 0)
+        snprintf(name, 24, "cuda:%d", t->comm->local % gpus);
+}
+
+static bool open_device(struct trainer *t, enum dino_dtype dtype, struct dino_error *err)
+{
     int threads = t->options->threads ? t->options->threads : dn_comm_cores(t->comm);
-    t->device = dn_device_open(t->options->device, dtype, threads, err);
+    char name[24];
+
+    choose_device(t, name);
+    t->device = dn_device_open(name, dtype, threads, err);
     if (!t->device)
         return false;
     if (!t->device->ops->train)
         return dn_fail(err, DINO_EUNSUPPORTED, "device %s cannot train", t->device->name);
-    if (!t->device->host_memory && dino_comm_size(t->comm) > 1)
-        return dn_fail(err, DINO_EUNSUPPORTED,
-                       "device %s: MPI sends the host's memory, so that many processes train "
-                       "on cpu only",
-                       t->device->name);
-    t->state.dtype = t->device->activation;
     t->queue = dn_queue_new(t->device, threads, err);
-    return t->queue && dn_params_table_init(&t->table, &net, err) &&
+    return t->queue != NULL;
+}
+
+bool dn_trainer_open_table(struct trainer *t, enum dino_dtype dtype, struct dino_error *err)
+{
+    struct net_config net;
+
+    if (!dn_run_net(&t->config, &net, err) || (!t->device && !open_device(t, dtype, err)))
+        return false;
+    t->state.dtype = t->device->activation;
+    return dn_params_table_init(&t->table, &net, err) &&
            (!t->distil.on || dn_distil_load(&t->distil, t->queue, &t->config, err));
 }
 
@@ -241,19 +258,15 @@ struct ssl_config dn_trainer_ssl(const struct trainer *t)
 
 /* The largest part that fits, unless the size is given. Memory that is not there is promised
  * all the same, and who uses it killed: so it is counted before. */
-static bool open_net(struct trainer *t, int micro, enum dino_dtype dtype,
-                     struct dino_error *err)
+static bool open_net(struct trainer *t, int micro, struct dino_error *err)
 {
+    struct ssl_config config = dn_trainer_ssl(t);
     struct run_room room;
-    struct ssl_config config;
     struct step_bytes bytes;
+    int processes = dino_comm_size(t->comm);
+    size_t blocks = dn_blocks_bytes(&t->table, dn_train_dtype(t->device), processes) +
+                    dn_comm_bucket_bytes(t->device, processes) + t->distil.bytes;
 
-    if (!dn_trainer_open_table(t, dtype, err))
-        return false;
-    config = dn_trainer_ssl(t);
-    size_t blocks =
-        dn_blocks_bytes(&t->table, dn_train_dtype(t->device), dino_comm_size(t->comm)) +
-        t->distil.bytes;
     room = dn_run_room(t->device, dn_comm_nearby(t->comm));
     if (!dn_choose_parts(t->queue, &t->table, &config, micro, room.plan - (double)blocks,
                          &bytes, err))
@@ -426,7 +439,9 @@ static bool open_all(struct trainer *t, struct dino_error *err)
         !dn_comm_agree(c, name_paths(t, err) && (!first || take_folder(t, err)), err) ||
         !dn_comm_agree(c, find_checkpoint(t, err), err) ||
         !dn_comm_agree(
-            c, how_it_began(t, &micro, &dtype, err) && open_net(t, micro, dtype, err), err) ||
+            c, how_it_began(t, &micro, &dtype, err) && dn_trainer_open_table(t, dtype, err),
+            err) ||
+        !dn_comm_attach(c, t->queue, err) || !dn_comm_agree(c, open_net(t, micro, err), err) ||
         !dn_comm_agree(c, open_step(t, err), err))
         return false;
     t->state.teacher = t->distil.whole;
@@ -471,6 +486,7 @@ void dn_trainer_release(struct trainer *t)
     dn_params_table_release(&t->table);
     dn_warm_start_release(&t->from);
     dn_distil_release(&t->distil, t->device);
+    dn_comm_detach(t->comm);
     if (t->queue)
         dn_queue_free(t->queue);
     if (t->device)
@@ -513,6 +529,7 @@ void dn_trainer_plan(const struct trainer *t, struct dino_train_plan *plan)
         .bytes =
             t->step.bytes + t->scratch + t->distil.bytes + dn_train_blocks_bytes(&t->blocks),
         .device = t->device->name,
+        .exchange = t->comm && t->comm->queue ? t->comm->exchange : NULL,
         .dtype = t->state.dtype,
         .threads = t->queue->threads,
         .readers = t->options->readers,

@@ -3,7 +3,8 @@
  * memory is host memory, streams run at once, graphs keep a list. DINO_EMULATE names a machine
  * to be: "no-driver", "old-driver", "no-gpu", "full" (no memory is left), "lost" (the GPU
  * fails when waited for), "guarded" (the host cannot touch its memory), "one" (one GPU;
- * otherwise there are two). Work on a stream of a GPU that the thread has not chosen fails.
+ * otherwise there are two, or DINO_EMULATE_GPUS). Work on a stream of a GPU that the thread has
+ * not chosen fails.
  */
 #ifndef EMULATE_CUDA_RUNTIME_API_H
 #define EMULATE_CUDA_RUNTIME_API_H
@@ -18,6 +19,7 @@ typedef enum cudaError {
     cudaErrorNoDevice = 100,
     cudaErrorInvalidDevice = 101,
     cudaErrorInvalidResourceHandle = 400,
+    cudaErrorNotReady = 600,
     cudaErrorIllegalAddress = 700,
     cudaErrorLaunchFailure = 719,
 } cudaError_t;
@@ -31,7 +33,11 @@ typedef struct dim3 {
     unsigned x, y, z;
 } dim3;
 
-enum cudaMemcpyKind { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost = 2 };
+enum cudaMemcpyKind {
+    cudaMemcpyHostToDevice = 1,
+    cudaMemcpyDeviceToHost = 2,
+    cudaMemcpyDeviceToDevice = 3
+};
 enum cudaMemoryType {
     cudaMemoryTypeUnregistered = 0,
     cudaMemoryTypeHost = 1,
@@ -43,6 +49,9 @@ enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
 
 struct cudaDeviceProp {
     char name[256];
+    struct {
+        char bytes[16];
+    } uuid;
     int major, minor, multiProcessorCount;
     size_t totalGlobalMem, sharedMemPerBlockOptin;
 };
@@ -70,6 +79,7 @@ cudaError_t cudaPointerGetAttributes(struct cudaPointerAttributes *attributes,
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags);
 cudaError_t cudaStreamDestroy(cudaStream_t stream);
 cudaError_t cudaStreamSynchronize(cudaStream_t stream);
+cudaError_t cudaStreamQuery(cudaStream_t stream);
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags);
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind,
                             cudaStream_t stream);
@@ -91,6 +101,13 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t *exec, cudaGraph_t graph,
 cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream);
 cudaError_t cudaGraphDestroy(cudaGraph_t graph);
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec);
+
+/* What a stream begins with, for a library that is not linked with the runtime: emulate_work.
+ */
+struct emulated_door {
+    cudaError_t (*work)(cudaStream_t stream, void (*work)(const void *args), const void *args,
+                        size_t bytes);
+};
 
 /* For what stands in for a library: do work(args), now or when the captured graph runs; args
  * of up to EMULATED_ARGS bytes are copied. */

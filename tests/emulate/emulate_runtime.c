@@ -11,6 +11,7 @@
 #include "emulate_fibers.h"
 
 struct emulated_stream {
+    struct emulated_door door;
     struct emulated_graph *capturing;
     int device;
 };
@@ -60,9 +61,16 @@ cudaError_t cudaRuntimeGetVersion(int *version)
     return cudaSuccess;
 }
 
+static int gpus(void)
+{
+    const char *wish = getenv("DINO_EMULATE_GPUS");
+
+    return emulate_machine_is("one") ? 1 : wish ? (int)strtol(wish, NULL, 10) : 2;
+}
+
 cudaError_t cudaGetDeviceCount(int *count)
 {
-    *count = emulate_machine_is("one") ? 1 : 2;
+    *count = gpus();
     if (emulate_machine_is("no-driver") || emulate_machine_is("old-driver"))
         return cudaErrorInsufficientDriver;
     return emulate_machine_is("no-gpu") ? cudaErrorNoDevice : cudaSuccess;
@@ -70,7 +78,7 @@ cudaError_t cudaGetDeviceCount(int *count)
 
 cudaError_t cudaSetDevice(int device)
 {
-    if (device < 0 || device >= 2)
+    if (device < 0 || device >= gpus())
         return cudaErrorInvalidDevice;
     current = device;
     return cudaSuccess;
@@ -78,13 +86,14 @@ cudaError_t cudaSetDevice(int device)
 
 cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *properties, int device)
 {
-    if (device < 0 || device >= 2)
+    if (device < 0 || device >= gpus())
         return cudaErrorInvalidDevice;
     *properties = (struct cudaDeviceProp){.name = "emulated",
                                           .major = 9,
                                           .multiProcessorCount = 2,
                                           .totalGlobalMem = (size_t)1 << 30,
                                           .sharedMemPerBlockOptin = 227 << 10};
+    properties->uuid.bytes[15] = (char)(1 + device);
     return cudaSuccess;
 }
 
@@ -251,6 +260,7 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags)
     *stream = calloc(1, sizeof **stream);
     if (!*stream)
         return cudaErrorMemoryAllocation;
+    (*stream)->door.work = emulate_work;
     (*stream)->device = current;
     return cudaSuccess;
 }
@@ -265,6 +275,11 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream)
 {
     (void)stream;
     return emulate_machine_is("lost") ? cudaErrorLaunchFailure : cudaSuccess;
+}
+
+cudaError_t cudaStreamQuery(cudaStream_t stream)
+{
+    return cudaStreamSynchronize(stream);
 }
 
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags)

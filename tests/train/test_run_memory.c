@@ -68,7 +68,28 @@ TEST(what_is_counted_is_what_a_run_takes)
     CHECK_OK(dino_train_count(&options, 4, 1 << 20, &four, &err), err);
     CHECK(four.student == one.student && four.moments <= one.moments / 4 + 8);
     CHECK(four.room == 1 << 20 && four.all > four.room);
-    CHECK(one.traffic == 0 && four.traffic == 2 * (four.gradients - four.gradients / 4));
+    /* the gradient, sums over 2 x 48 prototypes, weights; 2 x 8 class tokens to three others */
+    size_t sums = four.gradients + 3 * 2 * 48 * sizeof(float);
+    size_t tokens = 2 * 8 * 64 * sizeof(float);
+    CHECK(one.traffic == 0 && four.traffic == 2 * (sums - sums / 4) + 3 * tokens);
+}
+
+TEST(a_gpu_need_not_be_here_to_be_counted)
+{
+    struct dino_train_options options = {
+        .preset = "vitg14", .device = "cuda", .dtype = DINO_AUTO};
+    struct dino_train_memory gpus, one;
+    struct dino_error err = {0};
+
+    CHECK_OK(dino_train_count(&options, 8, (size_t)80e9, &gpus, &err), err);
+    CHECK(gpus.all <= gpus.room && gpus.micro == gpus.batch && gpus.batches_elsewhere);
+    CHECK(gpus.buckets > 0 && gpus.all == gpus.student + gpus.teacher + gpus.gradients +
+                                              gpus.moments + gpus.activations + gpus.logits +
+                                              gpus.scratch + gpus.buckets);
+    CHECK_OK(dino_train_count(&options, 1, (size_t)16e9, &one, &err), err);
+    CHECK(one.all > one.room && one.micro == 1 && one.buckets == 0 && one.traffic == 0);
+    options.device = "cuda:1023"; /* without memory it is asked for, and is not here */
+    CHECK(!dino_train_count(&options, 1, 0, &one, &err) && strstr(err.message, "cuda"));
 }
 
 TEST(a_part_is_as_large_as_memory_allows)

@@ -233,6 +233,7 @@ static const struct device_ops cuda_ops = {
     .mean_rows = dn_cuda_mean_rows,
     .patchify = dn_cuda_patchify,
     .train = &dn_cuda_train_ops,
+    .peers = &dn_cuda_peers_ops,
     .kernel_name = kernel_name,
     .peak = peak,
 };
@@ -261,11 +262,11 @@ static bool count_gpus(int *count, struct dino_error *err)
     return dn_fail(err, DINO_EDEVICE, "device cuda: %s", cudaGetErrorString(result));
 }
 
-static bool available(struct dino_error *err)
+static int count_devices(struct dino_error *err)
 {
-    int count = 0;
+    int gpus = 0;
 
-    return count_gpus(&count, err);
+    return count_gpus(&gpus, err) ? gpus : 0;
 }
 
 static bool dtype_ok(enum dino_dtype *dtype, struct dino_error *err)
@@ -306,6 +307,7 @@ static struct device *open_device(int index, enum dino_dtype dtype, int threads,
     if (!dn_cuda_ok(cudaGetDeviceProperties(&gpu, index), d, "asking for its properties", err))
         goto failed;
     snprintf(d->gpu, sizeof d->gpu, "%.63s", gpu.name);
+    memcpy(d->base.identity, &gpu.uuid, sizeof d->base.identity);
     d->processors = gpu.multiProcessorCount;
     if (gpu.major >= 8)
         return &d->base;
@@ -321,6 +323,6 @@ extern const struct device_plugin dn_device_plugin;
 __attribute__((visibility("default"))) const struct device_plugin dn_device_plugin = {
     .version = dino_version,
     .table_bytes = sizeof(struct device_ops),
-    .available = available,
+    .count = count_devices,
     .open = open_device,
 };

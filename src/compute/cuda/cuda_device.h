@@ -54,6 +54,10 @@ void dn_cuda_queue_free(struct queue *q);
 void dn_cuda_sync(struct queue *q);
 void dn_cuda_upload(struct queue *q, void *to, const void *from, size_t bytes);
 void dn_cuda_download(struct queue *q, void *to, const void *from, size_t bytes);
+/* Hand over what was listed, without waiting, so that what others put on the queue's stream or
+ * let it wait for comes behind it. The queue's GPU is chosen then; false if that failed. */
+bool dn_cuda_flush(struct queue *q);
+cudaStream_t dn_cuda_stream(const struct queue *q);
 
 /* device_ops.rehearse: its stages, its scratch, and what the library of products takes */
 size_t dn_cuda_rehearse(struct queue *q, bool on);

@@ -307,6 +307,19 @@ static void flush(struct cuda_queue *q)
     q->list.commands = 0;
 }
 
+bool dn_cuda_flush(struct queue *base)
+{
+    struct cuda_queue *q = queue_of(base);
+
+    flush(q);
+    return cudaSetDevice(q->device->index) == cudaSuccess;
+}
+
+cudaStream_t dn_cuda_stream(const struct queue *base)
+{
+    return ((const struct cuda_queue *)base)->stream;
+}
+
 static void wait_for(struct cuda_queue *q, const char *what)
 {
     if (!q->rehearses && enter(q))

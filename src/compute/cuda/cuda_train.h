@@ -18,6 +18,8 @@ void dn_cuda_swiglu_back(struct queue *q, const struct op_swiglu_back *op);
 void dn_cuda_residual(struct queue *q, const struct op_residual *op);
 void dn_cuda_residual_back(struct queue *q, const struct op_residual_back *op);
 
+extern const struct peers_ops dn_cuda_peers_ops; /* cuda_peers.c */
+
 /* Kernels; only their addresses are used here. */
 void dn_sum_columns_kernel(void);
 void dn_join_columns_kernel(void);
@@ -49,5 +51,6 @@ void dn_attend_back_queries_256_kernel(void);
 void dn_attend_back_keys_256_kernel(void);
 void dn_attend_back_queries_mma_kernel(void);
 void dn_attend_back_keys_mma_kernel(void);
+void dn_join_parts_kernel(void);
 
 #endif

@@ -155,4 +155,12 @@ struct cuda_attend_back {
     int32_t unused;
 };
 
+/* cuda_parts.cu: y[i] = the sum, or the largest, of parts[r * count + i], in the order of r */
+struct cuda_join_parts {
+    float *y;
+    const float *parts; /* [ranks, count] */
+    int64_t count;
+    int32_t ranks, largest;
+};
+
 #endif

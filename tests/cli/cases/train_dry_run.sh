@@ -2,10 +2,12 @@
 "$TOOLS/draw" pictures >/dev/null
 numbers()
 {
-    sed 's/[0-9,]* parameters/N parameters/; s/[0-9]*\.[0-9]* GB/N GB/; s/: [0-9]\{4,\}/: N/; s/"traffic": 0/"traffic": none/; s/  *N GB/ N GB/'
+    sed 's/fits, .* GB/fits, N GB/; s/fit, .* GB are missing/fit, N GB are missing/; s/[0-9,]* parameters/N parameters/; s/[0-9]*\.[0-9]* GB/N GB/; s/: [0-9]\{4,\}/: N/; s/"traffic": 0/"traffic": none/; s/  *N GB/ N GB/'
 }
 try dino train --dry-run --dtype f32 --preset vitg14 --ranks 8 --memory 80 | numbers
 try dino train --dry-run --dtype f32 --preset vitg14 --memory 10 | numbers
+try dino train --dry-run --device cuda --preset vitg14 --ranks 8 --memory 80 | numbers
+try dino train --dry-run --device cuda --preset vitg14 --memory 16 --checkpointing | numbers
 try dino train pictures --dry-run --dtype f32 --memory 64 student.embed_dim=64 student.num_heads=1 | numbers
 try dino train --dry-run --dtype f32 --preset vits14-small-data --memory 64 --json | numbers
 try dino train --dry-run
