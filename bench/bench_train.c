@@ -226,10 +226,13 @@ static bool measure(struct run *r, int steps, double room, struct dino_error *er
 
 static const struct form *form_of(const struct words *w)
 {
-    for (int i = 0; w->count > 0 && i < FORMS; i++)
+    if (w->count == 0)
+        return &forms[0];
+    for (int i = 0; i < FORMS; i++)
         if (strcmp(w->items[0], forms[i].name) == 0)
             return &forms[i];
-    return &forms[0];
+    fprintf(stderr, "bench_train: no form %s\n", w->items[0]);
+    exit(2);
 }
 
 static struct ssl_config config_of(const struct form *f, int images, int micro)

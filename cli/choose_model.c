@@ -146,7 +146,7 @@ struct dino_model *dn_model_choose(const struct model_settings *settings, struct
         model = path ? dino_model_open(path, &options, err) : NULL;
     }
     if (model && dino_model_info(model)->bad_values > 0)
-        dn_warn(report, "%s: %lld weights are NaN or infinite", dino_model_info(model)->source,
+        dn_warn(report, "%s: NaN or infinite weights: %lld", dino_model_info(model)->source,
                 (long long)dino_model_info(model)->bad_values);
     free(path);
     free(head);

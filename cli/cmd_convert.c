@@ -60,7 +60,7 @@ static int run(struct call *call)
     dn_signals_hold();
     ok = ok && dino_convert(from, call->items[1], &options, &result, &err);
     if (ok && result.bad_values > 0)
-        dn_warn(call->report, "%s: %lld weights are NaN or infinite", from,
+        dn_warn(call->report, "%s: NaN or infinite weights: %lld", from,
                 (long long)result.bad_values);
     if (ok && !settings->quiet)
         dn_print(call->report, "%s\n", call->items[1]);

@@ -288,6 +288,6 @@ bool dn_warm_start_read(const struct warm_start *w, const struct params_table *t
         !read_backbone(w, table, values, &bad, err) ||
         (heads && !read_heads(w, table, values, &bad, err)))
         return false;
-    return bad == 0 || dn_fail(err, DINO_EFORMAT, "%s: %lld weights are NaN or infinite",
-                               w->path, (long long)bad);
+    return bad == 0 || dn_fail(err, DINO_EFORMAT, "%s: NaN or infinite weights: %lld", w->path,
+                               (long long)bad);
 }
