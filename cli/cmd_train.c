@@ -14,7 +14,7 @@
 #include "signals.h"
 #include "train_count.h"
 
-static const enum dino_dtype dtypes[] = {DINO_AUTO, DINO_F32, DINO_BF16};
+static const enum dino_dtype dtypes[] = {DINO_AUTO, DINO_F32, DINO_BF16, DINO_F16};
 
 #define PLACE(member) offsetof(struct train_settings, member)
 
@@ -59,8 +59,8 @@ const struct option dn_train_machine_rows[] = {
      "keep less in memory, compute more"},
     {"device", 0, OPTION_TEXT, PLACE(device), "NAME",
      "auto, cpu, cuda or cuda:N (experimental)", "auto"},
-    {"dtype", 0, OPTION_CHOICE, PLACE(dtype), "auto|f32|bf16",
-     "of products; auto: bf16 where the device has it", "auto"},
+    {"dtype", 0, OPTION_CHOICE, PLACE(dtype), "auto|f32|bf16|f16",
+     "of products; auto: --config's, else bf16, where the device has it", "auto"},
     {"threads", 0, OPTION_INT, PLACE(threads), "N", "0: every core this process may use", NULL,
      0, 4096},
     {"readers", 0, OPTION_INT, PLACE(readers), "N", "loading threads; 0: one a core", NULL, 0,
@@ -176,6 +176,9 @@ static void say_plan(void *context, const struct dino_train_plan *plan)
             dn_plural(plan->epoch_length), plan->device, dino_dtype_name(plan->dtype),
             plan->processes > 1 ? many : "", plan->threads, dn_plural(plan->threads),
             dn_bytes_text((double)plan->bytes, memory));
+    if (plan->dtype_asked != DINO_AUTO && plan->dtype_asked != plan->dtype)
+        dn_note(report, "the config asks for %s, which %s has not",
+                dino_dtype_name(plan->dtype_asked), plan->device);
     if (plan->exchange)
         dn_note(report, "gradients travel over %s", plan->exchange);
     if (plan->teacher)
@@ -417,7 +420,7 @@ const struct command dn_cmd_train = {
     .summary = "teach a network with pictures alone",
     .arguments = "PATHS... -o RUN [key=value...]",
     .about =
-        "DINOv2 pre-training, in bf16 or f32. PATHS are folders, lists (@files.txt) and\n"
+        "DINOv2 pre-training in f32, bf16 or f16. PATHS are folders, lists (@files.txt) and\n"
         "tar shards, also compressed ones; labels are not read. Settings are those of the\n"
         "official YAML files: preset, then --config, then key=value. RUN gets config.yaml,\n"
         "a JSON line a step (training_metrics.json), checkpoints/, teacher.pth and teacher/.\n"

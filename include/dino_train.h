@@ -53,18 +53,19 @@ struct dino_train_plan {
     int batch, micro; /* pictures a step, and of them at a time in each process */
     int processes;
     int64_t epochs, epoch_length, steps, first_step;
-    double lr;              /* at its peak */
-    size_t bytes;           /* of activations, parameters, moments and a device's scratch */
-    const char *device;     /* of the first process */
-    const char *exchange;   /* what GPUs exchange numbers with; NULL: no GPU, or one process */
-    enum dino_dtype dtype;  /* of the arithmetic: f32, or bf16 with f32 sums and parameters */
-    int threads, readers;   /* 0 readers: one a core */
-    const char *checkpoint; /* that the run goes on from; NULL: it begins */
-    const char *from;       /* the file whose weights it began with; NULL: random ones */
-    int from_grid, grid;    /* sides of the position grids of that file and of the run */
-    bool from_heads;        /* the heads are the file's, too; else new ones */
-    int64_t frozen_epochs;  /* while which only the heads learn */
-    const char *teacher;    /* the file of a frozen one; NULL: the student's average teaches */
+    double lr;             /* at its peak */
+    size_t bytes;          /* of activations, parameters, moments and a device's scratch */
+    const char *device;    /* of the first process */
+    const char *exchange;  /* what GPUs exchange numbers with; NULL: no GPU, or one process */
+    enum dino_dtype dtype; /* of the arithmetic: f32, or 16 bits with f32 sums and parameters */
+    enum dino_dtype dtype_asked; /* for, DINO_AUTO: nothing; not dtype: the device has it not */
+    int threads, readers;        /* 0 readers: one a core */
+    const char *checkpoint;      /* that the run goes on from; NULL: it begins */
+    const char *from;            /* the file whose weights it began with; NULL: random ones */
+    int from_grid, grid;         /* sides of the position grids of that file and of the run */
+    bool from_heads;             /* the heads are the file's, too; else new ones */
+    int64_t frozen_epochs;       /* while which only the heads learn */
+    const char *teacher; /* the file of a frozen one; NULL: the student's average teaches */
     int teacher_dim, teacher_depth;
     bool teacher_has_heads;          /* else they were made of its features */
     const char *cache;               /* the file of its features; NULL: they are not kept */
@@ -117,8 +118,10 @@ struct dino_train_options {
      * its machine. Each process has a GPU of its own, or is refused. */
     const char *device;
     int threads, readers; /* 0: this process's share of the cores */
-    /* F32, BF16, or AUTO: bf16 where the device multiplies it. A run keeps the one it began
-     * with: AUTO goes on with it, another is refused. Its files hold f32 either way. */
+    /* F32, BF16, F16 (of cuda, with the loss scaled), or AUTO: of a config that is given, its
+     * compute_precision.student.backbone, else bf16, where the device multiplies it. A run
+     * keeps the one it began with: AUTO goes on with it, another is refused. Its files hold f32
+     * either way. */
     enum dino_dtype dtype;
     struct dino_comm *comm; /* the processes that train together; NULL: this one alone */
     int64_t save_steps;     /* between checkpoints; 0: by time */

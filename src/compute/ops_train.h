@@ -5,8 +5,8 @@
  *
  * Everywhere, beside what ops.h says
  * - Matrices are f32, or on ref all f32 or all f64. Those that an operation calls activations
- *   may also be bf16 on a device opened for bf16, where ref takes f64. Whatever is summed is
- *   summed in f32 at least.
+ *   may also be bf16 or f16 on a device opened for it, where ref takes f64. Whatever is summed
+ *   is summed in f32 at least.
  * - A vector is a matrix with one row, a column has one column. Scalars are double.
  * - d_x is the gradient of x. What accumulates says so; everything else is overwritten.
  * - Optional matrices have no data. Index arrays live in host memory.
@@ -21,8 +21,8 @@
  * transpose_b: b is stored [n, k]. bias: [1, n], optional, added to every row (not with
  * accumulate). Forward: y = x w^T + bias; backward: d_x = d_y w and d_w += d_y^T x.
  *
- * y, a and b are activations, y f32 with accumulate. Where a or b is bf16 the other may be
- * rounded to bf16 as well. What else one pass can do (none with accumulate but a_sums):
+ * y, a and b are activations, y f32 with accumulate. Where a or b has 16 bits the other may be
+ * rounded to them as well. What else one pass can do (none with accumulate but a_sums):
  * - active [m, n], of the dtype of y: gelu(h), where h is y (rounded or not) or hidden.
  * - hidden [m, n], of the dtype of y: y = (a . b) gelu'(hidden), without bias.
  * - a_sums [1, m], with transpose_a: += the sums over k of a: the gradient of a bias.

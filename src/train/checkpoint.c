@@ -84,6 +84,20 @@ static bool each_tensor(const struct run_numbers *n, visit_fn *visit, void *cont
 
 /* ---- writing ---- */
 
+static bool write_scale(struct safetensors_writer *w, const struct loss_scale *scale)
+{
+    char value[32], good[32], skipped[32];
+
+    if (scale->value == 0)
+        return true;
+    snprintf(value, sizeof value, "%.17g", scale->value);
+    snprintf(good, sizeof good, "%lld", (long long)scale->good);
+    snprintf(skipped, sizeof skipped, "%lld", (long long)scale->skipped);
+    return dn_safetensors_note(w, "loss_scale", value) &&
+           dn_safetensors_note(w, "good_steps", good) &&
+           dn_safetensors_note(w, "skipped_steps", skipped);
+}
+
 static bool write_notes(struct safetensors_writer *w, const struct run_state *state,
                         const char *settings)
 {
@@ -97,7 +111,8 @@ static bool write_notes(struct safetensors_writer *w, const struct run_state *st
     snprintf(teacher, sizeof teacher, "%016llx", (unsigned long long)state->teacher);
     if (state->teacher && !dn_safetensors_note(w, "teacher", teacher))
         return false;
-    return dn_safetensors_note(w, "kind", kind) && dn_safetensors_note(w, "step", step) &&
+    return write_scale(w, &state->scale) && dn_safetensors_note(w, "kind", kind) &&
+           dn_safetensors_note(w, "step", step) &&
            dn_safetensors_note(w, "pictures", pictures) &&
            dn_safetensors_note(w, "names", names) && dn_safetensors_note(w, "micro", micro) &&
            dn_safetensors_note(w, "dtype", dino_dtype_name(state->dtype)) &&
@@ -182,6 +197,25 @@ bool dn_checkpoint_write(const char *path, const struct run_numbers *n,
 
 /* ---- reading ---- */
 
+/* What has no note does not scale its losses. */
+static bool read_scale(const struct tensors *t, struct loss_scale *scale,
+                       struct dino_error *err)
+{
+    const char *value = dn_tensors_note(t, "loss_scale");
+    const char *good = dn_tensors_note(t, "good_steps");
+    const char *skipped = dn_tensors_note(t, "skipped_steps");
+
+    *scale = (struct loss_scale){0};
+    if (!value)
+        return true;
+    scale->value = strtod(value, NULL);
+    if (scale->value > 0 && scale->value <= 0x1p100 && good && skipped &&
+        dn_parse_int(good, 0, INT64_MAX, &scale->good) &&
+        dn_parse_int(skipped, 0, INT64_MAX, &scale->skipped))
+        return true;
+    return dn_fail(err, DINO_EFORMAT, "%s: its notes of the loss's scale are damaged", t->path);
+}
+
 static bool read_state(const struct tensors *t, struct run_state *state, struct dino_error *err)
 {
     const char *what = dn_tensors_note(t, "kind"), *step = dn_tensors_note(t, "step");
@@ -207,7 +241,7 @@ static bool read_state(const struct tensors *t, struct run_state *state, struct 
     state->names = strtoull(names, NULL, 16);
     state->best = strtod(best, NULL);
     state->teacher = teacher ? strtoull(teacher, NULL, 16) : 0;
-    return true;
+    return read_scale(t, &state->scale, err);
 }
 
 /* Settings in the words of today; false if they cannot be understood. */

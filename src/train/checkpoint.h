@@ -8,6 +8,7 @@
 #ifndef TRAIN_CHECKPOINT_H
 #define TRAIN_CHECKPOINT_H
 
+#include "train/loss_scale.h"
 #include "train/ssl_step.h"
 
 /* What a checkpoint holds beside the numbers. */
@@ -18,7 +19,8 @@ struct run_state {
     int micro;             /* images a part: it decides how sums round */
     enum dino_dtype dtype; /* of what products read; the file's numbers are f32 either way */
     double best;           /* k-NN accuracy so far, -1: never measured */
-    uint64_t teacher;      /* who the frozen teacher is (struct distil); 0: none */
+    struct loss_scale scale;
+    uint64_t teacher; /* who the frozen teacher is (struct distil); 0: none */
 };
 
 struct run_numbers {

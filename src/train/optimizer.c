@@ -70,6 +70,7 @@ bool dn_train_blocks_init(struct train_blocks *blocks, struct queue *queue,
         .first = moments,
         .second = moments + sizes.own,
         .squares = (double *)(void *)(moments + MOMENTS * sizes.own),
+        .scale = 1,
         .shards = shards,
     };
     zero(queue, memory, dtype, (sizes.all - sizes.squares) / dino_dtype_size(dtype));
@@ -151,11 +152,20 @@ bool dn_clip(struct queue *queue, const struct params_table *table,
         squares[i % MODULE_COUNT] += sums[i];
     dn_comm_sum(comm, squares, MODULE_COUNT, DINO_F64);
     for (int m = 0; m < MODULE_COUNT; m++) {
-        clip->norm[m] = sqrt(squares[m]);
-        clip->coefficient[m] = limit > 0 ? fmin(1, limit / (clip->norm[m] + 1e-6)) : 1;
+        clip->norm[m] = sqrt(squares[m]) / blocks->scale;
+        clip->coefficient[m] =
+            (limit > 0 ? fmin(1, limit / (clip->norm[m] + 1e-6)) : 1) / blocks->scale;
     }
     free(sums);
     return dn_comm_agree(comm, sums != NULL, err);
+}
+
+bool dn_clip_finite(const struct clipping *clip)
+{
+    for (int m = 0; m < MODULE_COUNT; m++)
+        if (!isfinite(clip->norm[m]))
+            return false;
+    return true;
 }
 
 void dn_param_rates(const struct params_table *table, const struct group_rule *rule,

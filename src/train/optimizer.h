@@ -18,6 +18,7 @@ struct train_blocks {
     void *student, *teacher, *grads;
     void *first, *second; /* moments of AdamW, of own shards only */
     double *squares;      /* [pieces of the shards * modules] of the gradient, summed */
+    double scale;         /* grads are so many times the gradient (train/loss_scale) */
     struct shards shards;
 };
 
@@ -36,10 +37,13 @@ void dn_zero_grads(struct queue *queue, const struct params_table *table,
 
 struct clipping {
     double norm[MODULE_COUNT];        /* of each module's gradient */
-    double coefficient[MODULE_COUNT]; /* min(1, limit / (norm + 1e-6)) */
+    double coefficient[MODULE_COUNT]; /* min(1, limit / (norm + 1e-6)) / blocks->scale */
 };
 
-/* limit <= 0: coefficients of one. Norms are those of the whole batch's gradient, of which each
+/* Is every number of the gradient one? Norms are not, where one of its squares is not. */
+bool dn_clip_finite(const struct clipping *clip);
+
+/* limit <= 0: no limit. Norms are those of the whole batch's gradient, of which each
  * process has its shards. Waits for the norms; false if the queue failed, on any process. */
 bool dn_clip(struct queue *queue, const struct params_table *table,
              const struct train_blocks *blocks, double limit, struct clipping *clip,

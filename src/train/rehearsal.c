@@ -40,7 +40,8 @@ static bool rehearse(struct queue *queue, const struct params_table *table,
                                   .grads = nowhere(),
                                   .first = nowhere(),
                                   .second = nowhere(),
-                                  .squares = nowhere()};
+                                  .squares = nowhere(),
+                                  .scale = 1};
     struct ssl_step step = {0};
     size_t most = (size_t)config->most_masked + 1;
     int *masked = dn_calloc(most, sizeof *masked, "masks", err);

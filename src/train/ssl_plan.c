@@ -235,7 +235,7 @@ bool dn_ssl_step_count(struct ssl_step *s, struct queue *queue,
     s->teacher_dino.table = s->teacher_ibot.table = teacher;
     if (dtype == DINO_I8)
         return dn_fail(err, DINO_EUNSUPPORTED,
-                       "training in %s on device %s, wanted f32 or bf16",
+                       "training in %s on device %s, wanted f32, bf16 or f16",
                        dino_dtype_name(dtype), queue->device->name);
     if (config_good(&s->config, &table->config, err) &&
         teacher_fits(&teacher->config, &table->config, err) && init_backbones(s, err)) {

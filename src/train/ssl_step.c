@@ -321,13 +321,14 @@ static void koleo(struct ssl_step *s)
     dn_l2norm(s->queue, (struct op_l2norm){.y = s->unit_rows, .x = s->class_rows, .eps = 1e-8});
     dn_fill(s->queue, (struct op_fill){.y = s->d_class});
     for (int crop = 0; crop < 2; crop++)
-        dn_koleo(s->queue, (struct op_koleo){
-                               .d_u = dn_mat_rows(s->d_class, crop * images, images),
-                               .losses = dn_mat_rows(s->koleo_losses, crop * images, images),
-                               .u = dn_mat_rows(s->unit_rows, crop * images, images),
-                               .nearest = s->nearest + (size_t)crop * (size_t)images,
-                               .weight = c->koleo_weight * ((double)images / c->all_images),
-                           });
+        dn_koleo(s->queue,
+                 (struct op_koleo){
+                     .d_u = dn_mat_rows(s->d_class, crop * images, images),
+                     .losses = dn_mat_rows(s->koleo_losses, crop * images, images),
+                     .u = dn_mat_rows(s->unit_rows, crop * images, images),
+                     .nearest = s->nearest + (size_t)crop * (size_t)images,
+                     .weight = s->scale * c->koleo_weight * ((double)images / c->all_images),
+                 });
     dn_l2norm_back(s->queue,
                    (struct op_l2norm_back){
                        .d_x = s->d_class, .d_y = s->d_class, .x = s->class_rows, .eps = 1e-8});
@@ -355,7 +356,7 @@ static void dino_losses(struct ssl_step *s, struct part part)
 {
     const struct ssl_config *c = &s->config;
     double pairs = 2 + 2.0 * c->local_crops;
-    double weight = c->dino_weight / (pairs * c->all_images);
+    double weight = s->scale * c->dino_weight / (pairs * c->all_images);
 
     for (int r = 0; r < s->count.local; r++) {
         int image = part.first + r % part.count;
@@ -385,7 +386,8 @@ static void ibot_loss(struct ssl_step *s, struct part part)
         double share = masked ? (double)(1 / (float)masked) : 0;
         for (int m = s->mask_first[crop]; m < s->mask_first[crop + 1]; m++, row++) {
             s->target_rows[row] = m;
-            s->weights[row] = s->config.ibot_weight * share / (2.0 * s->config.all_images);
+            s->weights[row] =
+                s->scale * s->config.ibot_weight * share / (2.0 * s->config.all_images);
         }
     }
     cross_entropy(s, logits, s->ibot_targets, front, 1);
@@ -401,7 +403,7 @@ static bool fetch(struct ssl_step *s, struct mat m)
     return s->queue->error.code == DINO_OK;
 }
 
-/* The sum of some of what was fetched, in f64. */
+/* The sum of some of what was fetched, in f64 and not scaled. */
 static double sum_of(const struct ssl_step *s, int first, int count)
 {
     const float *narrow = (const float *)s->host_losses;
@@ -409,7 +411,7 @@ static double sum_of(const struct ssl_step *s, int first, int count)
 
     for (int r = first; r < first + count; r++)
         sum += s->losses.dtype == DINO_F64 ? s->host_losses[r] : (double)narrow[r];
-    return sum;
+    return sum / s->scale;
 }
 
 /* Behind backward, so that a device does not stand still in between. */
@@ -557,6 +559,7 @@ bool dn_ssl_step_run(struct ssl_step *s, const struct train_blocks *b,
     struct part part = {0};
 
     *losses = (struct ssl_losses){0};
+    s->scale = b->scale;
     if (!dn_comm_agree(c->comm, list_masks(s, batch, err), err))
         return false;
     count_masked(s, batch);

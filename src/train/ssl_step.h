@@ -81,6 +81,7 @@ struct ssl_step {
     void *centres; /* device: [1, K] of dino, [1, K] of ibot, behind each other */
     struct mat dino_centre, ibot_centre;
 
+    double scale;                 /* of the gradient, in this step */
     int repelled, first_repelled; /* images among which KoLeo looks; the share's first */
     int64_t all_masked;           /* patches of the whole batch, in this step */
 
@@ -125,7 +126,8 @@ void dn_ssl_step_release(struct ssl_step *s);
 bool dn_ssl_step_features(struct ssl_step *s, const struct train_blocks *blocks,
                           const struct ssl_batch *batch, struct dino_error *err);
 
-/* blocks->grads += the gradient of the batch, and no state moves. seed decides what stochastic
+/* blocks->grads += blocks->scale times the gradient of the batch, and no state moves. Losses
+ * are as they are. seed decides what stochastic
  * depth drops. Of many processes, all call, and each has the whole batch's gradient in its own
  * shards, to which it may have added only what all have added. */
 bool dn_ssl_step_run(struct ssl_step *s, const struct train_blocks *blocks,

@@ -125,6 +125,15 @@ static bool set_positions(const struct train_config *c, struct vit_config *vit,
     return true;
 }
 
+enum dino_dtype dn_train_config_dtype(const struct train_config *c)
+{
+    const char *word = c->compute_precision.student.backbone.param_dtype;
+
+    return strcmp(word, "fp32") == 0   ? DINO_F32
+           : strcmp(word, "fp16") == 0 ? DINO_F16
+                                       : DINO_AUTO;
+}
+
 bool dn_train_config_vit(const struct train_config *c, struct vit_config *vit,
                          struct dino_error *err)
 {

@@ -18,7 +18,8 @@ enum { CONFIG_TEXT = 1024, CONFIG_WORD = 24 };
 enum train_centering { CENTERING_SOFTMAX, CENTERING_SINKHORN };
 enum train_arch { ARCH_SMALL, ARCH_BASE, ARCH_LARGE, ARCH_GIANT2, ARCH_TINY };
 
-/* FSDP's settings of one module: kept and written back, without effect here. */
+/* FSDP's settings of one module: kept and written back. That of the student's backbone says
+ * what to compute in (dn_train_config_dtype); the others are without effect here. */
 struct train_precision {
     char sharding_strategy[CONFIG_WORD];
     char param_dtype[CONFIG_WORD], reduce_dtype[CONFIG_WORD], buffer_dtype[CONFIG_WORD];
@@ -33,7 +34,7 @@ struct train_config {
     char weights[CONFIG_TEXT]; /* MODEL.WEIGHTS */
 
     struct {
-        bool grad_scaler;
+        bool grad_scaler; /* counts in f16 */
         struct {
             struct train_precision backbone, dino_head, ibot_head;
         } teacher, student;
@@ -127,6 +128,10 @@ bool dn_train_config_write(const struct train_config *config, const char *path,
 /* "vitt14", "vits14_reg", "vitg14"...: letter, patch and registers of the student, with the
  * FFN and positions that the official network of that name has. False: no such name. */
 bool dn_train_config_arch(struct train_config *config, const char *name);
+
+/* What compute_precision.student.backbone says to compute in: f32, f16, or DINO_AUTO, which
+ * bf16 is where there is bf16. */
+enum dino_dtype dn_train_config_dtype(const struct train_config *config);
 
 /* The student's backbone, with the position grid of the global crops. */
 bool dn_train_config_vit(const struct train_config *config, struct vit_config *vit,

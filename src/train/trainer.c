@@ -24,7 +24,9 @@ struct made {
     struct clipping clip;
     struct health health;
     bool measured;
-    double knn; /* -1: not measured */
+    double scale; /* of the loss; 0: not scaled */
+    bool skipped; /* the gradient left f16 */
+    double knn;   /* -1: not measured */
     double data_seconds, seconds;
 };
 
@@ -75,6 +77,8 @@ static bool gradient(struct trainer *t, struct made *m, struct dino_error *err)
         !dn_distil_features(&t->distil, &t->step, &t->blocks, &input, t->state.step, err))
         return false;
     uint64_t seed = dn_draws(t->dataset.seed, DRAW_DEPTH, (uint64_t)t->state.step, 0).key;
+    m->scale = t->state.scale.value;
+    t->blocks.scale = m->scale > 0 ? m->scale : 1;
     dn_zero_grads(t->queue, &t->table, &t->blocks);
     return dn_ssl_step_run(&t->step, &t->blocks, &input, m->rates.teacher_temp, seed,
                            &m->losses, err) &&
@@ -92,14 +96,15 @@ static bool lost(struct trainer *t, const char *sign, struct dino_error *err)
                    (long long)t->state.step, sign, (long long)t->saved_step);
 }
 
-static bool numbers_good(struct trainer *t, const struct made *m, struct dino_error *err)
+/* A gradient that leaves f16 is no sign of a run gone wrong as long as a smaller scale helps.
+ */
+static bool numbers_good(struct trainer *t, struct made *m, struct dino_error *err)
 {
     if (!isfinite(m->losses.total))
         return lost(t, "the loss is no number; lower optim.base_lr or optim.clip_grad", err);
-    for (int i = 0; i < MODULE_COUNT; i++)
-        if (!isfinite(m->clip.norm[i]))
-            return lost(t, "a gradient is no number; lower optim.base_lr or optim.clip_grad",
-                        err);
+    m->skipped = !dn_clip_finite(&m->clip);
+    if (m->skipped && (m->scale == 0 || dn_loss_scale_lost(&t->state.scale)))
+        return lost(t, "a gradient is no number; lower optim.base_lr or optim.clip_grad", err);
     return true;
 }
 
@@ -123,6 +128,7 @@ static bool look(struct trainer *t, struct made *m, struct dino_error *err)
     return t->bad_signs < MOST_BAD_SIGNS || lost(t, sign, err);
 }
 
+/* A step that is left out moves all but the student, as in the official code. */
 static void update(struct trainer *t, const struct made *m)
 {
     const struct train_config *c = &t->config;
@@ -131,14 +137,16 @@ static void update(struct trainer *t, const struct made *m)
         .beta1 = c->optim.adamw_beta1,
         .beta2 = c->optim.adamw_beta2,
         .eps = 1e-8,
-        .step = t->state.step + 1,
+        .step = t->state.step + 1 - t->state.scale.skipped,
         .rates = t->rates,
     };
 
     dn_param_rates(&t->table, &rule, &m->rates, t->rates);
-    dn_optimizer_step(t->queue, &t->table, &t->blocks, &m->clip, &options);
+    if (!m->skipped)
+        dn_optimizer_step(t->queue, &t->table, &t->blocks, &m->clip, &options);
     dn_teacher_follow(t->queue, &t->table, &t->blocks, m->rates.momentum);
     dn_ssl_step_follow(&t->step);
+    dn_loss_scale_follow(&t->state.scale, !m->skipped);
 }
 
 /* ---- between steps ---- */
@@ -199,6 +207,18 @@ static void add_health(struct str *line, const struct made *m)
         dn_str_addf(line, ", \"knn\": %.6g", m->knn);
 }
 
+/* Of a gradient that was left out there are none; JSON has no infinity. */
+static void add_norms(struct str *line, const struct made *m, int modules)
+{
+    static const char *const names[] = {"backbone", "dino_head", "ibot_head"};
+
+    for (int i = 0; i < modules && !m->skipped; i++)
+        dn_str_addf(line, ", \"grad_norm_%s\": %.9g", names[i], m->clip.norm[i]);
+    if (m->scale > 0)
+        dn_str_addf(line, ", \"loss_scale\": %.9g, \"skipped\": %s", m->scale,
+                    m->skipped ? "true" : "false");
+}
+
 /* The official keys first: scripts that read the official file read this one. The official
  * log halves koleo and ibot; here they are as optimised. */
 static bool note(struct trainer *t, const struct made *m, struct dino_error *err)
@@ -215,9 +235,7 @@ static bool note(struct trainer *t, const struct made *m, struct dino_error *err
                 m->rates.weight_decay, m->rates.momentum, m->rates.last_layer_lr, t->part.all,
                 m->losses.total, m->losses.dino_local, m->losses.dino_global, m->losses.koleo,
                 m->losses.ibot, m->rates.teacher_temp);
-    static const char *const modules[] = {"backbone", "dino_head", "ibot_head"};
-    for (int i = 0; i < (t->table.config.separate_ibot ? 3 : 2); i++)
-        dn_str_addf(&line, ", \"grad_norm_%s\": %.9g", modules[i], m->clip.norm[i]);
+    add_norms(&line, m, t->table.config.separate_ibot ? 3 : 2);
     if (t->schedules.backbone_lr.freeze > 0)
         dn_str_addf(&line, ", \"backbone_lr\": %.9g", m->rates.backbone_lr);
     if (t->first_knn >= 0 && t->state.step == 1)

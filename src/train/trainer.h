@@ -34,6 +34,7 @@ struct trainer {
     struct train_blocks blocks;
     struct distil distil;
     struct ssl_step step;
+    enum dino_dtype dtype_asked; /* by the caller or a config; the device may have another */
     bool step_ready;
     size_t scratch; /* bytes that the step's operations take on the device */
     struct schedules schedules;

@@ -183,6 +183,24 @@ static bool find_checkpoint(struct trainer *t, struct dino_error *err)
 
 /* ---- the network ---- */
 
+/* What auto stands for: of a config that was named, its precision, where the device has it;
+ * else, and in its place, what the device likes best. */
+static struct device *open_named(struct trainer *t, const char *name, enum dino_dtype dtype,
+                                 int threads, struct dino_error *err)
+{
+    t->dtype_asked = dtype;
+    if (dtype == DINO_AUTO && t->options->config)
+        t->dtype_asked = dn_train_config_dtype(&t->config);
+    if (dtype != DINO_AUTO || t->dtype_asked == DINO_AUTO)
+        return dn_device_open(name, dtype, threads, err);
+    struct dino_error refused = {0};
+    struct device *opened = dn_device_open(name, t->dtype_asked, threads, &refused);
+    if (opened || refused.code == DINO_EUNSUPPORTED)
+        return opened ? opened : dn_device_open(name, DINO_AUTO, threads, err);
+    *err = refused;
+    return NULL;
+}
+
 /* Of the processes on a machine each takes the GPU of its place among them; one that sees fewer
  * has been given its own. */
 static void choose_device(const struct trainer *t, char name[24])
@@ -202,7 +220,7 @@ static bool open_device(struct trainer *t, enum dino_dtype dtype, struct dino_er
     char name[24];
 
     choose_device(t, name);
-    t->device = dn_device_open(name, dtype, threads, err);
+    t->device = open_named(t, name, dtype, threads, err);
     if (!t->device)
         return false;
     if (!t->device->ops->train)
@@ -351,8 +369,9 @@ static bool how_it_began(const struct trainer *t, int *micro, enum dino_dtype *d
 
     *micro = o->micro;
     *dtype = o->dtype;
-    if (o->dtype != DINO_AUTO && o->dtype != DINO_F32 && o->dtype != DINO_BF16)
-        return dn_fail(err, DINO_EARG, "training in %s, wanted auto, f32 or bf16",
+    if (o->dtype != DINO_AUTO && o->dtype != DINO_F32 && o->dtype != DINO_BF16 &&
+        o->dtype != DINO_F16)
+        return dn_fail(err, DINO_EARG, "training in %s, wanted auto, f32, bf16 or f16",
                        dino_dtype_name(o->dtype));
     if (!t->resumed)
         return true;
@@ -445,6 +464,8 @@ static bool open_all(struct trainer *t, struct dino_error *err)
         !dn_comm_agree(c, open_step(t, err), err))
         return false;
     t->state.teacher = t->distil.whole;
+    if (t->state.dtype == DINO_F16 && t->config.compute_precision.grad_scaler)
+        t->state.scale = dn_loss_scale_first();
     if (!dn_comm_agree(c, t->resumed ? resume(t, err) : begin(t, err), err))
         return false;
     t->first_step = t->saved_step = t->state.step;
@@ -531,6 +552,7 @@ void dn_trainer_plan(const struct trainer *t, struct dino_train_plan *plan)
         .device = t->device->name,
         .exchange = t->comm && t->comm->queue ? t->comm->exchange : NULL,
         .dtype = t->state.dtype,
+        .dtype_asked = t->dtype_asked,
         .threads = t->queue->threads,
         .readers = t->options->readers,
         .checkpoint = t->resumed,

@@ -106,12 +106,22 @@ TEST(products_with_any_transpose_agree)
 static void pair_held(struct bench *b, struct pair *p, const char *op, enum dino_dtype dtype)
 {
     const struct tolerance *row = tolerance_of(op, dtype);
+    char what[64];
 
     CHECK(row);
-    pair_check(b, p, row->max, op);
+    snprintf(what, sizeof what, "%s %s", op, dino_dtype_name(dtype));
+    pair_check(b, p, row->max, what);
 }
 
-/* The dtypes of a, b and y. */
+/* Activations of 16 bits: those that the device under test has. */
+static const enum dino_dtype narrow_dtypes[] = {DINO_BF16, DINO_F16};
+
+static int narrows(void)
+{
+    return testing_device() ? 2 : 1;
+}
+
+/* The dtypes of a, b and y; bf16 stands for all of 16 bits. */
 static const enum dino_dtype mixtures[][3] = {{DINO_F32, DINO_F32, DINO_F32},
                                               {DINO_BF16, DINO_BF16, DINO_F32},
                                               {DINO_BF16, DINO_BF16, DINO_BF16},
@@ -119,10 +129,24 @@ static const enum dino_dtype mixtures[][3] = {{DINO_F32, DINO_F32, DINO_F32},
                                               {DINO_F32, DINO_BF16, DINO_BF16}};
 enum { MIXTURES = 5 };
 
-/* Rounded operands that are told so are exact: what is left is the order of f32 sums. */
-static enum dino_dtype held_to(const enum dino_dtype mixture[3])
+struct mixture {
+    enum dino_dtype a, b, y;
+    /* rounded operands that are told so are exact: what is left is the order of f32 sums */
+    enum dino_dtype held;
+};
+
+static struct mixture mixture_of(int i)
 {
-    return mixture[0] == mixture[1] && mixture[2] == DINO_F32 ? DINO_F32 : DINO_BF16;
+    const enum dino_dtype *mix = mixtures[i % MIXTURES];
+    enum dino_dtype narrow = narrow_dtypes[i / MIXTURES];
+    struct mixture m = {mix[0], mix[1], mix[2], narrow};
+
+    m.a = m.a == DINO_BF16 ? narrow : m.a;
+    m.b = m.b == DINO_BF16 ? narrow : m.b;
+    m.y = m.y == DINO_BF16 ? narrow : m.y;
+    if (m.a == m.b && m.y == DINO_F32)
+        m.held = DINO_F32;
+    return m;
 }
 
 TEST(products_of_mixed_dtypes_agree_with_sums_of_a)
@@ -131,20 +155,20 @@ TEST(products_of_mixed_dtypes_agree_with_sums_of_a)
     static const int sizes[][3] = {
         {1, 1, 1}, {7, 65, 33}, {257, 384, 64}, {64, 100, 2100}, {193, 31, 1025}};
 
-    for (int i = 0; i < 5 * MIXTURES; i++)
+    for (int i = 0; i < 5 * MIXTURES * narrows(); i++)
         for (int bits = 0; bits < 8; bits++) {
-            const enum dino_dtype *mix = mixtures[i / 5];
+            struct mixture mix = mixture_of(i / 5);
             int m = sizes[i % 5][0], n = sizes[i % 5][1], k = sizes[i % 5][2];
-            bool ta = bits & 1, tb = bits & 2, add = bits & 4 && mix[2] == DINO_F32;
-            struct pair x = pair_of(mix[0], ta ? k : m, ta ? m : k, 3, 1, 1);
-            struct pair w = pair_of(mix[1], tb ? n : k, tb ? k : n, 1, 1, 2);
-            struct pair y = pair_of(mix[2], m, n, 2, 1, 3), bias = pair_new(1, n, 0, 1, 4);
+            bool ta = bits & 1, tb = bits & 2, add = bits & 4 && mix.y == DINO_F32;
+            struct pair x = pair_of(mix.a, ta ? k : m, ta ? m : k, 3, 1, 1);
+            struct pair w = pair_of(mix.b, tb ? n : k, tb ? k : n, 1, 1, 2);
+            struct pair y = pair_of(mix.y, m, n, 2, 1, 3), bias = pair_new(1, n, 0, 1, 4);
             struct pair sums = pair_new(1, m, 0, 1, 5);
             struct mat none = {0};
             BOTH(&b, dn_matmul, op_matmul, .y = F(y), .a = F(x), .b = F(w),
                  .bias = add ? none : F(bias), .transpose_a = ta, .transpose_b = tb,
                  .accumulate = add, .a_sums = ta ? F(sums) : none);
-            pair_held(&b, &y, "matmul", held_to(mix));
+            pair_held(&b, &y, "matmul", mix.held);
             pair_held(&b, &sums, "matmul", DINO_F32);
             struct pair *all[] = {&x, &w, &y, &bias, &sums};
             for (int j = 0; j < 5; j++)
@@ -157,27 +181,27 @@ TEST(products_end_in_gelu_forward_and_backward)
 {
     struct bench b = ops_open(0);
 
-    for (int i = 0; i < SHAPES * MIXTURES; i++)
+    for (int i = 0; i < SHAPES * MIXTURES * narrows(); i++)
         for (int far = 0; far < 2; far++) {
-            const enum dino_dtype *mix = mixtures[i / SHAPES];
+            struct mixture mix = mixture_of(i / SHAPES);
             const struct shape *s = &shapes[i % SHAPES];
             float scale = far ? 9 : 0.7F;
             if (far && s->cols == 1)
                 continue; /* one number, whose GELU is nothing */
-            struct pair x = pair_of(mix[0], s->rows, 20, s->pad, scale, 1);
-            struct pair w = pair_of(mix[1], s->cols, 20, 1, 1, 2);
-            struct pair y = pair_of(mix[2], s->rows, s->cols, 2, 1, 3);
-            struct pair active = pair_of(mix[2], s->rows, s->cols, s->pad, 1, 4);
-            struct pair hidden = pair_of(mix[2], s->rows, s->cols, 3, scale, 5);
+            struct pair x = pair_of(mix.a, s->rows, 20, s->pad, scale, 1);
+            struct pair w = pair_of(mix.b, s->cols, 20, 1, 1, 2);
+            struct pair y = pair_of(mix.y, s->rows, s->cols, 2, 1, 3);
+            struct pair active = pair_of(mix.y, s->rows, s->cols, s->pad, 1, 4);
+            struct pair hidden = pair_of(mix.y, s->rows, s->cols, 3, scale, 5);
             struct pair bias = pair_new(1, s->cols, 0, 1, 6);
             BOTH(&b, dn_matmul, op_matmul, .y = F(y), .a = F(x), .b = F(w), .bias = F(bias),
                  .transpose_b = true, .active = F(active));
-            pair_held(&b, &y, "matmul", held_to(mix));
-            pair_held(&b, &active, "matmul gelu", held_to(mix));
+            pair_held(&b, &y, "matmul", mix.held);
+            pair_held(&b, &active, "matmul gelu", mix.held);
             BOTH(&b, dn_matmul, op_matmul, .y = F(y), .a = F(x), .b = F(w), .transpose_b = true,
                  .active = F(active), .hidden = F(hidden));
-            pair_held(&b, &y, "matmul gelu", held_to(mix));
-            pair_held(&b, &active, "matmul gelu", held_to(mix));
+            pair_held(&b, &y, "matmul gelu", mix.held);
+            pair_held(&b, &active, "matmul gelu", mix.held);
             struct pair *all[] = {&x, &w, &y, &active, &hidden, &bias};
             for (int j = 0; j < 6; j++)
                 pair_free(all[j]);
@@ -261,20 +285,24 @@ TEST(attend_back_agrees_over_packed_sequences)
 
     for (int i = 0; i < 6; i++) {
         check_attend_back(&b, DINO_F32, forms[i][0], forms[i][1], false);
-        check_attend_back(&b, DINO_BF16, forms[i][0], forms[i][1], false);
-        check_attend_back(&b, DINO_BF16, forms[i][0], forms[i][1], true);
+        for (int n = 0; n < narrows(); n++) {
+            check_attend_back(&b, narrow_dtypes[n], forms[i][0], forms[i][1], false);
+            check_attend_back(&b, narrow_dtypes[n], forms[i][0], forms[i][1], true);
+        }
     }
     ops_close(&b);
 }
 
-/* What works on rows, with activations in bf16 and rows picked out. */
-TEST(operations_on_rows_agree_in_bf16)
+/* What works on rows, with activations in 16 bits and rows picked out. */
+TEST(operations_on_rows_agree_in_16_bits)
 {
-    const enum dino_dtype narrow = DINO_BF16;
     struct bench b = ops_open(0);
 
-    for (int i = 1; i < SHAPES; i++) {
-        const struct shape *s = &shapes[i];
+    for (int i = 1; i < SHAPES * narrows(); i++) {
+        const struct shape *s = &shapes[i % SHAPES];
+        const enum dino_dtype narrow = narrow_dtypes[i / SHAPES];
+        if (i == SHAPES)
+            continue; /* one column has no deviation */
         int total = 2 * s->rows + 1, *rows = malloc((size_t)s->rows * sizeof *rows);
         for (int r = 0; r < s->rows; r++)
             rows[r] = total - 1 - 2 * r;

@@ -1,6 +1,7 @@
 /* Whole training steps against the golden cases, in f64 on ref to the rounding of the stored
  * values. */
 #include "ops/tolerances.h"
+#include "train/loss_scale.h"
 #include "train/testing_step.h"
 
 static void near(const char *what, double have, double want, double bar)
@@ -321,13 +322,37 @@ TEST(two_steps_of_every_case_in_f32_are_within_the_bars)
         check_case_in_f32(&golden_cases[i]);
 }
 
-/* ---- bf16: held to the table of tolerances ---- */
+/* ---- 16 bits: held to the table of tolerances ---- */
 
-static void check_case_in_bf16(const struct golden_case *c)
+/* The gradient at the largest scale up to a run's first that it does not overflow at, and not
+ * scaled any more: it is f32, and the scale a power of two. */
+static void scaled_gradient(struct golden_run *r, struct ssl_losses *losses)
 {
-    const struct tolerance *loss = tolerance_of("train loss", DINO_BF16);
-    const struct tolerance *gradient = tolerance_of("train gradient", DINO_BF16);
-    struct trainer_bench b = train_open(TRAIN_BF16, NULL);
+    float *grads = r->blocks.grads;
+    struct loss_scale scale = dn_loss_scale_first();
+    struct dino_error err = {0};
+    struct clipping clip;
+    bool finite = false;
+
+    while (!finite) {
+        r->blocks.scale = scale.value;
+        golden_gradient(r, losses);
+        CHECK_OK(dn_clip(r->b->queue, &r->table, &r->blocks, 3, &clip, &err), err);
+        finite = dn_clip_finite(&clip);
+        dn_loss_scale_follow(&scale, finite);
+        CHECK(!dn_loss_scale_lost(&scale));
+    }
+    print_message("%s: scale %.0f\n", r->info->name, r->blocks.scale);
+    for (size_t i = 0; i < r->table.elements; i++)
+        grads[i] /= (float)r->blocks.scale;
+}
+
+static void check_case_in(const struct golden_case *c, int device)
+{
+    enum dino_dtype dtype = train_devices[device].dtype;
+    const struct tolerance *loss = tolerance_of("train loss", dtype);
+    const struct tolerance *gradient = tolerance_of("train gradient", dtype);
+    struct trainer_bench b = train_open(device, NULL);
     struct ssl_config config = golden_config(c);
     struct golden_run r;
     struct ssl_losses losses;
@@ -335,7 +360,10 @@ static void check_case_in_bf16(const struct golden_case *c)
 
     golden_open(&r, &b, c, &config);
     golden_use(&r, "step1.safetensors");
-    golden_gradient(&r, &losses);
+    if (dtype == DINO_F16)
+        scaled_gradient(&r, &losses);
+    else
+        golden_gradient(&r, &losses);
     check_losses(&r, 1, &losses, loss->max);
     for (int i = 0; i < r.table.count; i++) {
         struct distance d = gradient_distance(&r, i);
@@ -358,7 +386,68 @@ static void check_case_in_bf16(const struct golden_case *c)
 TEST(the_first_step_of_every_case_in_bf16_is_within_the_budget)
 {
     for (int i = 0; i < GOLDEN_CASES; i++)
-        check_case_in_bf16(&golden_cases[i]);
+        check_case_in(&golden_cases[i], TRAIN_BF16);
+}
+
+TEST(the_first_step_of_every_case_in_f16_is_within_the_budget)
+{
+    if (!testing_device())
+        SKIP("DINO_TEST_DEVICE names no device that has f16");
+    for (int i = 0; i < GOLDEN_CASES; i++)
+        check_case_in(&golden_cases[i], TRAIN_F16);
+}
+
+/* ---- the scale of the loss ---- */
+
+/* All sums are f32, and powers of two do not round: only what is too small or large differs. */
+static void check_scale_is_exact(int device)
+{
+    struct trainer_bench b = train_open(device, NULL);
+    struct ssl_config config = golden_config(&golden_cases[3]);
+    struct ssl_losses plain, scaled;
+    struct clipping clip, scaled_clip;
+    struct dino_error err = {0};
+    struct golden_run r;
+
+    golden_open(&r, &b, &golden_cases[3], &config);
+    golden_gradient(&r, &plain);
+    CHECK_OK(dn_clip(b.queue, &r.table, &r.blocks, 1e-3, &clip, &err), err);
+    r.blocks.scale = 64;
+    golden_gradient(&r, &scaled);
+    CHECK_OK(dn_clip(b.queue, &r.table, &r.blocks, 1e-3, &scaled_clip, &err), err);
+    near("a loss of a scaled step", scaled.total, plain.total, 1e-12);
+    for (int m = 0; m < MODULE_COUNT; m++) {
+        near("a norm of a scaled gradient", scaled_clip.norm[m], clip.norm[m], 1e-6);
+        near("64 coefficients", 64 * scaled_clip.coefficient[m], clip.coefficient[m], 1e-6);
+    }
+    golden_close(&r);
+    train_close(&b);
+}
+
+TEST(a_scaled_loss_gives_the_same_losses_norms_and_clipping)
+{
+    check_scale_is_exact(0);
+    check_scale_is_exact(1);
+}
+
+TEST(a_scale_grows_after_many_good_steps_and_falls_at_once)
+{
+    struct loss_scale s = dn_loss_scale_first(), off = {0};
+
+    CHECK(s.value == 65536);
+    for (int i = 0; i < 1999; i++)
+        dn_loss_scale_follow(&s, true);
+    CHECK(s.value == 65536 && s.good == 1999);
+    dn_loss_scale_follow(&s, true);
+    CHECK(s.value == 131072 && s.good == 0 && s.skipped == 0);
+    dn_loss_scale_follow(&s, true);
+    dn_loss_scale_follow(&s, false);
+    CHECK(s.value == 65536 && s.good == 0 && s.skipped == 1);
+    while (!dn_loss_scale_lost(&s))
+        dn_loss_scale_follow(&s, false);
+    CHECK(s.value == 0x1p-17 && s.skipped == 34);
+    dn_loss_scale_follow(&off, false);
+    CHECK(off.value == 0 && off.skipped == 0);
 }
 
 /* The emulated GPU runs its threads in another order the second time. */
@@ -388,4 +477,6 @@ TEST(a_step_has_the_same_bits_every_time)
 {
     check_same_bits(1);
     check_same_bits(TRAIN_BF16);
+    if (testing_device())
+        check_same_bits(TRAIN_F16);
 }

@@ -242,7 +242,7 @@ TEST(other_settings_or_pictures_do_not_go_on_with_a_run)
     err = (struct dino_error){0};
     options.dtype = DINO_I8;
     CHECK(!train("kept", &w, &options, NULL, &err));
-    CHECK(strstr(err.message, "training in int8, wanted auto, f32 or bf16"));
+    CHECK(strstr(err.message, "training in int8, wanted auto, f32, bf16 or f16"));
     options.dtype = DINO_F32;
     err = (struct dino_error){0};
     options.pictures = &fewer;

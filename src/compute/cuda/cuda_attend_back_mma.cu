@@ -1,10 +1,10 @@
 /*
- * The backward of attention, heads of 64 on tensor cores in bf16. With scores s = scale q k^T,
- * their level l = log2 sum 2^s, shares p = 2^(s - l), m = d_y . y and d_s = p (d_y v^T - m):
- *     d_q = scale d_s k,   d_k = scale d_s^T q,   d_v = p^T d_y.
- * The first kernel owns queries and sums over keys: levels, then d_q. The second owns keys and
- * sums over queries: d_k and d_v. Both compute the same scores, each its own way round, so that
- * nobody adds to what another block has written.
+ * The backward of attention, heads of 64 on tensor cores in bf16 or f16. With scores s = scale
+ * q k^T, their level l = log2 sum 2^s, shares p = 2^(s - l), m = d_y . y and d_s = p (d_y v^T -
+ * m): d_q = scale d_s k,   d_k = scale d_s^T q,   d_v = p^T d_y. The first kernel owns queries
+ * and sums over keys: levels, then d_q. The second owns keys and sums over queries: d_k and
+ * d_v. Both compute the same scores, each its own way round, so that nobody adds to what
+ * another block has written.
  */
 #include "compute/cuda/cuda_attend_tiles.h"
 #include "compute/cuda/cuda_train_kernels.h"
@@ -170,13 +170,12 @@ DEVICE void pass_keys(const struct cuda_attend_back *a, struct mma_shared *s,
 
 /* A block owns 64 queries of one head of one sequence, each of its 4 warps 16 of them: their
  * levels and means, and d_q. Shared: two tiles of 64 keys and values. */
-KERNEL(dn_attend_back_queries_mma_kernel, struct cuda_attend_back, 128)
+DEVICE void back_queries(const struct cuda_attend_back *a, struct mma_shared *s,
+                         const int dtype)
 {
-    SHARED(struct mma_shared, s);
-    const int dtype = DINO_BF16;
-    struct cuda_attend_block b = a.blocks[block_x()];
-    struct back_rows r = back_rows_of(&a, b);
-    struct mma_rows y = head_rows(a.y, a.y_stride, b.first, b.tokens, r.column);
+    struct cuda_attend_block b = a->blocks[block_x()];
+    struct back_rows r = back_rows_of(a, b);
+    struct mma_rows y = head_rows(a->y, a->y_stride, b.first, b.tokens, r.column);
     uint32_t q[STEPS][4], d_y[STEPS][4];
     float level[2], mean[2], out[TILES][4];
 
@@ -185,30 +184,42 @@ KERNEL(dn_attend_back_queries_mma_kernel, struct cuda_attend_back, 128)
     load_own(q, &r.q, r.own);
     load_own(d_y, &r.d_y, r.own);
     row_means(mean, &r, &y, d_y, dtype);
-    pass_keys(&a, s, &r, q, d_y, level, mean, out, 0, dtype);
+    pass_keys(a, s, &r, q, d_y, level, mean, out, 0, dtype);
     UNROLL
     for (int half = 0; half < 2; half++) {
         int at = r.own + thread_x() % 32 / 4 + 8 * half;
         if (at < b.tokens && thread_x() % 4 == 0) {
-            a.levels[r.first + at] = level[half];
-            a.means[r.first + at] = mean[half];
+            a->levels[r.first + at] = level[half];
+            a->means[r.first + at] = mean[half];
         }
     }
-    pass_keys(&a, s, &r, q, d_y, level, mean, out, 1, dtype);
-    store_own(&a, b, r.own, r.column, out, a.scale, dtype);
+    pass_keys(a, s, &r, q, d_y, level, mean, out, 1, dtype);
+    store_own(a, b, r.own, r.column, out, a->scale, dtype);
+}
+
+KERNEL(dn_attend_back_queries_mma_bf16_kernel, struct cuda_attend_back, 128)
+{
+    SHARED(struct mma_shared, s);
+
+    back_queries(&a, s, DINO_BF16);
+}
+
+KERNEL(dn_attend_back_queries_mma_f16_kernel, struct cuda_attend_back, 128)
+{
+    SHARED(struct mma_shared, s);
+
+    back_queries(&a, s, DINO_F16);
 }
 
 /* ---- keys ---- */
 
 /* A block owns 64 keys of one head of one sequence, each of its 4 warps 16 of them: d_k and
  * d_v. Shared: two tiles of 64 queries and their d_y, and levels and means of one. */
-KERNEL(dn_attend_back_keys_mma_kernel, struct cuda_attend_back, 128)
+DEVICE void back_keys(const struct cuda_attend_back *a, struct back_shared *s, const int dtype)
 {
-    SHARED(struct back_shared, s);
-    const int dtype = DINO_BF16;
-    struct cuda_attend_block b = a.blocks[block_x()];
-    struct back_rows r = back_rows_of(&a, b);
-    float scale = a.scale * 1.44269504F;
+    struct cuda_attend_block b = a->blocks[block_x()];
+    struct back_rows r = back_rows_of(a, b);
+    float scale = a->scale * 1.44269504F;
     int col = thread_x() % 4 * 2;
     uint32_t k[STEPS][4], v[STEPS][4];
     float share[TILES][4], d_share[TILES][4], d_k[TILES][4], d_v[TILES][4];
@@ -223,8 +234,8 @@ KERNEL(dn_attend_back_keys_mma_kernel, struct cuda_attend_back, 128)
         if (more)
             tile_start(&s->tiles, !stage, &r.q, &r.d_y, begin + TILE_ROWS);
         if (thread_x() < TILE_ROWS) { /* behind the end shares are 0 */
-            s->level[thread_x()] = at < b.tokens ? a.levels[r.first + at] : INFINITY;
-            s->mean[thread_x()] = at < b.tokens ? a.means[r.first + at] : 0;
+            s->level[thread_x()] = at < b.tokens ? a->levels[r.first + at] : INFINITY;
+            s->mean[thread_x()] = at < b.tokens ? a->means[r.first + at] : 0;
         }
         copy16_wait(more);
         block_sync();
@@ -243,6 +254,20 @@ KERNEL(dn_attend_back_keys_mma_kernel, struct cuda_attend_back, 128)
         add_tile(d_k, d_share, s->tiles.first[stage], dtype);
         block_sync(); /* before the next one's levels, and the next but one, overwrite it */
     }
-    store_own(&a, b, r.own, r.part + r.column, d_k, a.scale, dtype);
-    store_own(&a, b, r.own, 2 * r.part + r.column, d_v, 1, dtype);
+    store_own(a, b, r.own, r.part + r.column, d_k, a->scale, dtype);
+    store_own(a, b, r.own, 2 * r.part + r.column, d_v, 1, dtype);
+}
+
+KERNEL(dn_attend_back_keys_mma_bf16_kernel, struct cuda_attend_back, 128)
+{
+    SHARED(struct back_shared, s);
+
+    back_keys(&a, s, DINO_BF16);
+}
+
+KERNEL(dn_attend_back_keys_mma_f16_kernel, struct cuda_attend_back, 128)
+{
+    SHARED(struct back_shared, s);
+
+    back_keys(&a, s, DINO_F16);
 }

@@ -246,10 +246,10 @@ void dn_cuda_layernorm_back(struct queue *q, const struct op_layernorm_back *op)
 
 /* ---- attention ---- */
 
-/* Tensor cores take heads of 64 in bf16 whose rows begin at multiples of 16 bytes. */
+/* Tensor cores take heads of 64 in 16 bits whose rows begin at multiples of 16 bytes. */
 static bool takes_mma(const struct op_attend_back *op)
 {
-    return op->y.cols == 64 * op->heads && op->qkv.dtype == DINO_BF16 &&
+    return op->y.cols == 64 * op->heads && is_narrow(op->qkv.dtype) &&
            dn_cuda_aligned(op->qkv.data, 16) && op->qkv.stride % 8 == 0 &&
            dn_cuda_aligned(op->d_y.data, 16) && op->d_y.stride % 8 == 0 &&
            dn_cuda_aligned(op->y.data, 4) && op->y.stride % 2 == 0 &&
@@ -263,8 +263,16 @@ static void attend_back_mma(struct queue *q, const struct op_attend_back *op,
     int blocks;
 
     a.blocks = dn_cuda_stage_blocks(q, op->starts, op->sequences, ROWS, &blocks);
-    CUDA_LAUNCH(q, dn_attend_back_queries_mma_kernel, blocks, op->heads, 128, TILES, a);
-    CUDA_LAUNCH(q, dn_attend_back_keys_mma_kernel, blocks, op->heads, 128, TILES + LEVELS, a);
+    if (a.dtype == DINO_BF16) {
+        CUDA_LAUNCH(q, dn_attend_back_queries_mma_bf16_kernel, blocks, op->heads, 128, TILES,
+                    a);
+        CUDA_LAUNCH(q, dn_attend_back_keys_mma_bf16_kernel, blocks, op->heads, 128,
+                    TILES + LEVELS, a);
+    } else {
+        CUDA_LAUNCH(q, dn_attend_back_queries_mma_f16_kernel, blocks, op->heads, 128, TILES, a);
+        CUDA_LAUNCH(q, dn_attend_back_keys_mma_f16_kernel, blocks, op->heads, 128,
+                    TILES + LEVELS, a);
+    }
 }
 
 static void attend_back_f32(struct queue *q, const struct op_attend_back *op,

@@ -49,8 +49,10 @@ void dn_attend_back_queries_64_kernel(void);
 void dn_attend_back_keys_64_kernel(void);
 void dn_attend_back_queries_256_kernel(void);
 void dn_attend_back_keys_256_kernel(void);
-void dn_attend_back_queries_mma_kernel(void);
-void dn_attend_back_keys_mma_kernel(void);
+void dn_attend_back_queries_mma_bf16_kernel(void);
+void dn_attend_back_keys_mma_bf16_kernel(void);
+void dn_attend_back_queries_mma_f16_kernel(void);
+void dn_attend_back_keys_mma_f16_kernel(void);
 void dn_join_parts_kernel(void);
 
 #endif
