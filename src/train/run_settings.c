@@ -132,7 +132,7 @@ static void set_path(struct train_config *c, const char *path)
 /* A stage that has its heads keeps the schedules, shortened; new heads, and new pictures, have
  * gentler ones. */
 static bool adapt(struct run_settings *s, const struct dino_train_options *o, bool heads,
-                  struct dino_error *err)
+                  int64_t pictures, struct dino_error *err)
 {
     struct train_config *c = &s->config;
     bool goes_on = s->start.has_run && !s->preset && !o->config;
@@ -142,20 +142,20 @@ static bool adapt(struct run_settings *s, const struct dino_train_options *o, bo
     if (o->high_res)
         c->crops.global_size *= 2;
     if (o->high_res && heads) {
-        dn_train_config_shorten(c);
+        dn_train_config_shorten(c, pictures);
         return true;
     }
     return dn_train_config_continue(c, heads, err);
 }
 
 static bool settings_from(struct run_settings *s, const struct dino_train_options *o,
-                          bool heads, struct dino_error *err)
+                          bool heads, int64_t pictures, struct dino_error *err)
 {
     const struct warm_start *start = &s->start;
     struct train_config *c = &s->config;
 
     take_shape(c, &start->net);
-    if (o->from && !adapt(s, o, heads, err))
+    if (o->from && !adapt(s, o, heads, pictures, err))
         return false;
     if (!own_words(c, &s->distil, o, err))
         return false;
@@ -208,7 +208,8 @@ static bool decide(struct run_settings *s, const struct dino_train_options *o, i
     struct net_config net = {0};
 
     for (s->heads = s->start.net.dino.layers > 0;; s->heads = false) {
-        if (!base_settings(s, o, pictures, err) || !settings_from(s, o, s->heads, err) ||
+        if (!base_settings(s, o, pictures, err) ||
+            !settings_from(s, o, s->heads, pictures, err) ||
             !dn_train_config_check(&s->config, err) || !dn_run_net(&s->config, &net, err))
             return false;
         if (!s->heads || dn_warm_start_has_heads(&s->start, &net))

@@ -174,16 +174,42 @@ static void shorten(int *epochs, int by)
     *epochs = (*epochs + by / 2) / by;
 }
 
-void dn_train_config_shorten(struct train_config *c)
+/* How long the run is in steps; many processes take fewer. */
+static int64_t steps_of(const struct train_config *c, int64_t pictures)
 {
-    enum { SHORTER = 20 };
+    int64_t epoch =
+        c->train.epoch_length ? c->train.epoch_length : pictures / c->train.batch_size;
+    return c->optim.epochs * epoch;
+}
 
-    c->optim.base_lr /= 4;
+/* Side of the local crops: three eighths of the global ones', in whole patches. */
+static int local_side(const struct train_config *c)
+{
+    int patch = c->student.patch_size,
+        patches = (c->crops.global_size * 3 / 8 + patch / 2) / patch;
+    return (patches > 1 ? patches : 1) * patch;
+}
+
+void dn_train_config_shorten(struct train_config *c, int64_t pictures)
+{
+    enum { SHORTER = 20, BRIEF = 20000 };
+    bool brief = steps_of(c, pictures) < BRIEF;
+
     c->optim.freeze_backbone_epochs = 0; /* the heads are there */
-    shorten(&c->optim.warmup_epochs, SHORTER);
     shorten(&c->optim.freeze_last_layer_epochs, SHORTER);
     shorten(&c->teacher.warmup_temp_epochs, SHORTER);
-    shorten(&c->optim.epochs, SHORTER);
+    if (brief) {
+        c->optim.base_lr *= 0.64;
+        c->optim.epochs = c->optim.epochs * 2 / 5;
+        shorten(&c->optim.warmup_epochs, 4);
+        c->crops.local_size = local_side(c);
+    } else {
+        c->optim.base_lr /= 4;
+        shorten(&c->optim.epochs, SHORTER);
+        shorten(&c->optim.warmup_epochs, SHORTER);
+    }
     if (c->optim.epochs < 1)
         c->optim.epochs = 1;
+    if (c->optim.warmup_epochs >= c->optim.epochs)
+        c->optim.warmup_epochs = c->optim.epochs - 1;
 }

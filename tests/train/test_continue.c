@@ -257,9 +257,28 @@ TEST(the_stage_of_larger_crops_has_the_runs_schedules_shortened)
     struct dino_error err = {0};
 
     CHECK(!train("stage", &w, options, NULL, &err) && err.code == DINO_ECANCELLED);
-    CHECK(w.plan.global_size == 56 && w.plan.local_size == 14 && w.plan.grid == 8);
+    CHECK(w.plan.global_size == 56 && w.plan.local_size == 21 && w.plan.grid == 8);
     CHECK(w.plan.from_heads && w.plan.from_grid == 4 && w.plan.prototypes == 48);
-    CHECK(w.plan.epochs == 2 && w.plan.frozen_epochs == 0);
+    CHECK(w.plan.epochs == 16 && w.plan.frozen_epochs == 0);
+}
+
+TEST(a_long_run_has_a_short_stage_and_a_brief_one_a_longer)
+{
+    struct train_config c;
+    struct dino_error err = {0};
+
+    dn_train_config_defaults(&c); /* the official run: 100 epochs of 1,250 steps */
+    dn_train_config_shorten(&c, 1000000);
+    CHECK(c.optim.epochs == 5 && fabs(c.optim.base_lr - 0.001) < 1e-12);
+    CHECK(c.crops.local_size == 96 && c.optim.warmup_epochs == 1);
+    CHECK_OK(dn_train_config_preset(&c, "vitt14-small-data", &err), err);
+    c.crops.global_size *= 2;
+    dn_train_config_shorten(&c, 3173);
+    CHECK(c.optim.epochs == 104 && fabs(c.optim.base_lr - 0.0016) < 1e-12);
+    CHECK(c.crops.global_size == 112 && c.crops.local_size == 42 && c.optim.warmup_epochs == 2);
+    c.optim.epochs = 1;
+    dn_train_config_shorten(&c, 3173);
+    CHECK(c.optim.epochs == 1 && c.optim.warmup_epochs == 0);
 }
 
 TEST(a_stage_of_a_continued_run_does_not_freeze_again_but_one_with_new_heads_does)
