@@ -1,10 +1,10 @@
 /*
  * The part of CUDA's runtime that src/compute/cuda uses, for a machine without it: device
- * memory is host memory, streams run at once, graphs keep a list. DINO_EMULATE names a machine
- * to be: "no-driver", "old-driver", "no-gpu", "full" (no memory is left), "lost" (the GPU
- * fails when waited for), "guarded" (the host cannot touch its memory), "one" (one GPU;
- * otherwise there are two, or DINO_EMULATE_GPUS). Work on a stream of a GPU that the thread has
- * not chosen fails.
+ * memory is host memory, streams run as late as they may, graphs keep a list. DINO_EMULATE
+ * names a machine to be: "no-driver", "old-driver", "no-gpu", "full" (no memory is left),
+ * "lost" (the GPU fails when waited for), "fading" (it does so after 60 waits), "guarded" (the
+ * host cannot touch its memory), "one" (one GPU; otherwise there are two, or
+ * DINO_EMULATE_GPUS). Work on a stream of a GPU that the thread has not chosen fails.
  */
 #ifndef EMULATE_CUDA_RUNTIME_API_H
 #define EMULATE_CUDA_RUNTIME_API_H

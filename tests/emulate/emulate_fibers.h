@@ -23,4 +23,8 @@ void emulate_work_begins(void);
 void emulate_work_ends(void);
 /* Bytes of all blocks of the GPUs' memory. */
 size_t emulate_memory_taken(void);
+/* The GPU that this thread chose. */
+int emulate_current(void);
+/* Run what all streams wait with. */
+void emulate_finish(void);
 #endif

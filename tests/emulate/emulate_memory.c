@@ -114,6 +114,7 @@ cudaError_t cudaHostAlloc(void **memory, size_t bytes, unsigned flags)
 
 cudaError_t cudaFreeHost(void *memory)
 {
+    emulate_finish();
     free(memory);
     return cudaSuccess;
 }
@@ -136,6 +137,7 @@ cudaError_t cudaMalloc(void **memory, size_t bytes)
 
 cudaError_t cudaFree(void *memory)
 {
+    emulate_finish(); /* as CUDA waits for the whole GPU */
     pthread_mutex_lock(&lock);
     for (int i = 0; i < MOST_BLOCKS && memory; i++)
         if (blocks[i].memory == memory) {

@@ -160,6 +160,7 @@ static void run_gradient(struct run *r, uint64_t seed, struct ssl_losses *losses
     CHECK_OK(dn_ssl_step_run(&r->step, &r->blocks, &r->batch, 0.05, seed, losses, &err), err);
     dn_shards_spread(&r->blocks.shards, r->blocks.grads, r->b.dtype);
     dn_comm_device_wait(r->blocks.shards.comm);
+    CHECK_OK(dn_queue_finish(r->b.queue, &err), err);
 }
 
 static void run_update(struct run *r, int step, struct clipping *clip)

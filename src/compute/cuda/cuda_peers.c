@@ -287,12 +287,12 @@ static void close_peers(struct peers *base)
     struct cuda_peers *p = of(base);
 
     cudaSetDevice(p->device->index);
+    if (p->stream && base->error.code == DINO_OK)
+        good(p, cudaStreamSynchronize(p->stream), "the last transfers");
     if (p->comm && base->error.code != DINO_OK)
         p->nccl.comm_abort(p->comm);
     else if (p->comm)
         p->nccl.comm_destroy(p->comm);
-    if (p->stream && base->error.code == DINO_OK)
-        cudaStreamSynchronize(p->stream);
     dn_cuda_free(&p->device->base, p->parts, p->room);
     if (p->ready)
         cudaEventDestroy(p->ready);
