@@ -128,9 +128,20 @@ int dn_comm_nearby(const struct dino_comm *c)
 
 /* ---- calls that one process answers itself ---- */
 
-bool dn_comm_alone(const struct dino_comm *c)
+/* Whose GPU is lost waits for nobody: the others wait for it, on theirs. */
+static void look_at_device(struct dino_comm *c, bool failed, const struct dino_error *why)
 {
-    return !c || !c->ops || c->error.code != DINO_OK;
+    if (failed && c->peers && c->error.code == DINO_OK && !c->peers->ops->alive(c->peers))
+        c->error = *why;
+}
+
+bool dn_comm_alone(struct dino_comm *c)
+{
+    if (!c || !c->ops)
+        return true;
+    if (c->queue)
+        look_at_device(c, c->queue->error.code != DINO_OK, &c->queue->error);
+    return c->error.code != DINO_OK;
 }
 
 void dn_comm_sum(struct dino_comm *c, void *data, size_t count, enum dino_dtype dtype)
@@ -197,9 +208,7 @@ bool dn_comm_agree(struct dino_comm *c, bool ok, struct dino_error *err)
 
     if (size == 1)
         return ok;
-    /* whose device is lost can no longer be waited for, and waits for nobody */
-    if (!ok && c->peers && !dino_comm_lost(c) && !c->peers->ops->alive(c->peers))
-        c->error = err ? *err : c->peers->error;
+    look_at_device(c, !ok && err, err);
     dn_comm_largest(c, &flag, 1, DINO_F64);
     int from = size - (int)flag;
     if (!ok && err)

@@ -71,7 +71,7 @@ void dn_comm_reduce_scatter(struct dino_comm *c, void *data, const size_t *start
                             enum dino_dtype dtype);
 void dn_comm_wait(struct dino_comm *c);
 /* Nobody else is there, or reached any more. */
-bool dn_comm_alone(const struct dino_comm *c);
+bool dn_comm_alone(struct dino_comm *c);
 
 /* ---- numbers in device memory ---- */
 

@@ -161,7 +161,7 @@ static void put(struct dino_comm *c, char *to, const char *from, size_t bytes)
 }
 
 /* Is there somebody to exchange with, and has a device memory of its own? */
-static bool between_devices(const struct dino_comm *c)
+static bool between_devices(struct dino_comm *c)
 {
     return !dn_comm_alone(c) && c->queue;
 }

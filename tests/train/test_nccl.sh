@@ -44,6 +44,19 @@ echo "a run without NCCL ends with the same bytes"
 
 killed_and_gone_on 6 $gpu
 
+# A GPU that is lost in the middle ends all, and its process says so.
+cat >second_is_lost <<'END'
+[ "$OMPI_COMM_WORLD_RANK" = 0 ] || export DINO_EMULATE=fading
+exec "$@"
+END
+status=0
+timeout 100 mpirun --bind-to none -np 2 sh second_is_lost "$DINO" train pictures -o lost \
+    --config tiny.yaml --readers 1 train.batch_size_per_gpu=2 $gpu </dev/null >said 2>&1 || status=$?
+[ $status != 0 ] && [ $status != 124 ] || fail "a lost GPU is no failure, or is waited for"
+grep -q '^dino train: process 1: cuda:1 failed at' said || fail "nobody says which GPU was lost"
+[ -s lost/training_metrics.json ] || fail "it was lost before the first step"
+echo "a lost GPU ends all"
+
 refused() # TEXT COUNT [words]
 {
     text=$1 count=$2
