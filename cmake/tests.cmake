@@ -82,7 +82,9 @@ foreach(source ${test_files})
         add_test(NAME ${name}_cuda COMMAND ${name} a_hundred_steps_in_f32_stay_together)
         add_test(NAME ${name}_f16 COMMAND ${name}
             forty_steps_in_f16_stay_with_f32_and_one_overflow_leaves_out_one_step)
-        set_tests_properties(${name}_cuda ${name}_f16 PROPERTIES LABELS "${kind};cuda" TIMEOUT 600
+        add_test(NAME ${name}_graphs COMMAND ${name}
+            steady_steps_are_replayed_but_for_what_masks_decide)
+        set_tests_properties(${name}_cuda ${name}_f16 ${name}_graphs PROPERTIES LABELS "${kind};cuda" TIMEOUT 600
             ENVIRONMENT "${test_environment};${cuda_environment}")
     endif()
     if(name STREQUAL "test_run_memory")

@@ -64,6 +64,9 @@ struct device_ops {
     void (*free)(const struct device *d, void *memory, size_t bytes);
     /* Bytes that can be had now; NULL: it is the machine's memory. */
     double (*room)(const struct device *d);
+    /* A good place to end a list that runs as one: commands before and behind it come again
+     * apart from each other. NULL: there are no lists. */
+    void (*cut)(struct queue *q);
     /* Between on and off, operations count what they take of the device's memory beside what
      * they are given, and do nothing else: no address is followed, downloads leave things as
      * they were. The count is returned at the end, in bytes; the queue then takes so much at
@@ -121,6 +124,12 @@ struct queue *dn_queue_new(const struct device *d, int threads, struct dino_erro
 void dn_queue_free(struct queue *q);
 /* Wait for everything; false and the first error if any operation failed (and forget it). */
 bool dn_queue_finish(struct queue *q, struct dino_error *err);
+
+static inline void dn_queue_cut(struct queue *q)
+{
+    if (q->device->ops->cut)
+        q->device->ops->cut(q);
+}
 
 /* Has an operation failed, or does keep_going say no? That too is a failure from then on. */
 bool dn_queue_stopped(struct queue *q);

@@ -101,6 +101,7 @@ void dn_backbone_layout_fixed(struct backbone *b, struct tape *tape)
 {
     const struct vit_config *c = &b->table->config.backbone;
 
+    b->nothing = dn_tape_mat(tape, 1, c->dim);
     for (int g = 0; g < b->groups; g++)
         b->resample[g] = dn_tape_mat(tape, grid_of(b, g), c->grid_rows * c->grid_cols);
 }
@@ -136,6 +137,7 @@ bool dn_backbone_prepare(struct backbone *b, struct dino_error *err)
 {
     const struct vit_config *c = &b->table->config.backbone;
 
+    dn_fill(b->queue, (struct op_fill){.y = b->nothing});
     for (int g = 0; g < b->groups; g++) {
         struct mat to = b->resample[g];
         size_t count = (size_t)to.rows * (size_t)to.cols;
@@ -224,11 +226,14 @@ static void embed_patches(struct backbone *b, struct net_params p, const struct 
                             .transpose_b = true,
                         });
     /* a masked patch is replaced before positions are added */
-    if (b->masked_count)
+    if (b->masked_count) {
+        dn_queue_cut(b->queue); /* other steps mask more or fewer */
         dn_put_rows(b->queue, (struct op_put_rows){.y = embedded,
                                                    .x = param(b, p.values, PARAM_MASK_TOKEN),
                                                    .to = b->masked,
                                                    .count = b->masked_count});
+        dn_queue_cut(b->queue);
+    }
     for (int g = 0; g < b->groups; g++)
         dn_matmul(b->queue, (struct op_matmul){.y = b->positions[g],
                                                .a = b->resample[g],
@@ -328,11 +333,16 @@ static void embed_back(struct backbone *b, void *grads, struct mat d_x)
 
     for (int i = 0; i < b->masked_count; i++)
         b->index[i] = 0;
-    if (b->masked_count)
+    if (b->masked_count) {
+        dn_queue_cut(b->queue);
         gather_gradient(b, param(b, grads, PARAM_MASK_TOKEN), d_embedded, b->masked,
                         b->masked_count);
-    for (int i = 0; i < b->masked_count; i++)
-        dn_fill(b->queue, (struct op_fill){.y = dn_mat_rows(d_embedded, b->masked[i], 1)});
+        dn_put_rows(b->queue, (struct op_put_rows){.y = d_embedded,
+                                                   .x = b->nothing,
+                                                   .to = b->masked,
+                                                   .count = b->masked_count});
+        dn_queue_cut(b->queue);
+    }
     dn_matmul(b->queue, (struct op_matmul){.y = param(b, grads, PARAM_PATCH_WEIGHT),
                                            .a = d_embedded,
                                            .b = first_rows(b->pixels, b->patches),
@@ -370,17 +380,20 @@ struct mat dn_backbone_forward(struct backbone *b, struct net_params params,
 
     list_views(b, views, count);
     dn_drop_path_plan(b, views, drop);
+    dn_queue_cut(b->queue); /* what goes through the blocks is as much in every step */
     embed(b, params, views);
     for (int i = 0; i < depth; i++) {
         struct block_pass pass = block_of(b, params, NULL, i);
         dn_block_forward(&pass, first_rows(b->x[i + 1], b->tokens));
     }
+    dn_queue_cut(b->queue);
     return first_rows(b->x[depth], b->tokens);
 }
 
 void dn_backbone_backward(struct backbone *b, struct net_params params, void *grads,
                           struct mat d_x)
 {
+    dn_queue_cut(b->queue);
     for (int i = b->table->config.backbone.depth - 1; i >= 0; i--) {
         struct block_pass pass = block_of(b, params, grads, i);
         if (b->keep == KEEP_INPUTS) /* its tape is another block's by now */

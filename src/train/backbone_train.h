@@ -63,6 +63,7 @@ struct backbone {
 
     /* device memory, placed by dn_backbone_layout */
     struct mat pixels, embedded;       /* [patches, channels patch^2], [patches, dim] */
+    struct mat nothing;                /* [1, dim] zeros: fixed */
     struct mat resample[MOST_GROUPS];  /* [grid of the group, stored grid]: fixed */
     struct mat positions[MOST_GROUPS]; /* [grid of the group, dim] */
     struct mat d_positions[MOST_GROUPS];

@@ -109,6 +109,10 @@ struct emulated_door {
                         size_t bytes);
 };
 
+/* What the GPUs did since the program began: [0] launches and products one by one, [1] those in
+ * graphs; [2] graphs that there are now. For tests, which find it by name. */
+void emulate_counts(unsigned long counts[3]);
+
 /* For what stands in for a library: do work(args), now or when the captured graph runs; args
  * of up to EMULATED_ARGS bytes are copied. */
 enum { EMULATED_ARGS = 512 };

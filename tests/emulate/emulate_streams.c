@@ -54,7 +54,15 @@ struct emulated_event {
 };
 
 static struct emulated_stream *all_streams;
+static _Atomic unsigned long one_by_one, in_graphs, graphs;
 static pthread_mutex_t lock; /* recursive: of all that follows */
+
+__attribute__((visibility("default"))) void emulate_counts(unsigned long counts[3])
+{
+    counts[0] = one_by_one;
+    counts[1] = in_graphs;
+    counts[2] = graphs;
+}
 
 __attribute__((constructor)) static void make_lock(void)
 {
@@ -162,6 +170,7 @@ static cudaError_t submit(cudaStream_t stream, const struct item *item)
 
     if (stream->device != emulate_current())
         return cudaErrorInvalidResourceHandle;
+    one_by_one += !graph && !item->to;
     if (!graph)
         return tell(stream, &(struct pending){.item = *item});
     struct item *more = realloc(graph->items, (graph->count + 1) * sizeof *more);
@@ -378,6 +387,7 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t *exec, cudaGraph_t graph,
     if (!*exec || !items)
         return cudaErrorMemoryAllocation;
     memcpy(items, graph->items, graph->count * sizeof *items);
+    graphs++;
     **exec = (struct emulated_graph){items, graph->count};
     return cudaSuccess;
 }
@@ -388,6 +398,8 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream)
 
     for (size_t i = 0; i < exec->count && error == cudaSuccess; i++)
         error = submit(stream, &exec->items[i]);
+    one_by_one -= exec->count;
+    in_graphs += exec->count;
     return error;
 }
 
@@ -400,5 +412,6 @@ cudaError_t cudaGraphDestroy(cudaGraph_t graph)
 
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec)
 {
+    graphs--;
     return cudaGraphDestroy(exec);
 }

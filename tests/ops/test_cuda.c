@@ -1,5 +1,6 @@
 /* The device "cuda" as its users meet it, on the emulated GPU: being absent, failing, and
  * giving the same bits whatever order its threads run in. */
+#include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -210,4 +211,62 @@ TEST(the_order_in_which_threads_run_changes_no_bit)
     }
     free(out);
     free(pixels);
+}
+
+/* emulate_counts of the plug-in's runtime. */
+static void counts_of_gpu(unsigned long counts[3])
+{
+    void *plugin = dlopen(BUILD_DIR "/emulated/libdino_cuda.so", RTLD_NOW | RTLD_NOLOAD);
+    void (*ask)(unsigned long[3]) = NULL;
+
+    CHECK(plugin);
+    *(void **)&ask = dlsym(plugin, "emulate_counts");
+    CHECK(ask);
+    ask(counts);
+    dlclose(plugin);
+}
+
+/* As many commands as are worth a graph, on so many rows. */
+static void run_list_of(struct queue *q, struct mat x, int rows)
+{
+    struct dino_error err = {0};
+
+    for (int i = 0; i < 8; i++)
+        dn_gelu(q, (struct op_gelu){dn_mat_rows(x, 0, rows), dn_mat_rows(x, 0, rows)});
+    CHECK_OK(dn_queue_finish(q, &err), err);
+}
+
+TEST(a_queue_keeps_the_last_graphs_and_no_more)
+{
+    enum { LISTS = 80, KEPT = 64, COLS = 4 };
+    struct dino_error err = {0};
+    unsigned long first[3], made[3], last[3];
+
+    be_machine("");
+    struct device *d = dn_device_open("cuda", DINO_F32, 0, &err);
+    CHECK_OK(d, err);
+    struct queue *q = dn_queue_new(d, 0, &err);
+    CHECK_OK(q, err);
+    size_t bytes = (size_t)LISTS * COLS * sizeof(float);
+    float *memory = d->ops->alloc(d, bytes, &err), zeros[LISTS * COLS] = {0};
+    CHECK_OK(memory, err);
+    d->ops->upload(q, memory, zeros, bytes);
+    struct mat x = dn_mat(memory, LISTS, COLS, DINO_F32);
+    counts_of_gpu(first);
+    for (int rows = 1; rows <= LISTS; rows++) {
+        run_list_of(q, x, rows);
+        run_list_of(q, x, rows);
+    }
+    counts_of_gpu(made);
+    CHECK(made[1] - first[1] == 8UL * LISTS && made[2] - first[2] == KEPT);
+    run_list_of(q, x, LISTS - KEPT + 1); /* the oldest that is kept */
+    run_list_of(q, x, 1);                /* long forgotten */
+    counts_of_gpu(last);
+    CHECK(last[1] - made[1] == 8 && last[0] - made[0] == 8);
+    CHECK(last[2] == made[2] || last[2] == made[2] - 1);
+    d->ops->free(d, memory, bytes);
+    dn_queue_free(q);
+    counts_of_gpu(last);
+    CHECK(last[2] == first[2]);
+    dn_device_close(d);
 }

@@ -1,4 +1,6 @@
 /* A hundred steps on a GPU and on the processor, from the same numbers, stay together. */
+#include <dlfcn.h>
+
 #include "ops/tolerances.h"
 
 #include "base/rng.h"
@@ -27,11 +29,12 @@ struct course_run {
     struct ssl_step step;
     struct ssl_batch batch;
     struct loss_scale scale;
+    bool fewer; /* masked patches in each step than in the one before */
     int masked[MASKED];
     float global[IMAGES * 2 * 3 * SIDE * SIDE], local[IMAGES * 2 * 3 * LOCAL * LOCAL];
 };
 
-static struct net_config small_net(void)
+static struct net_config small_net(int depth)
 {
     struct net_config net = {
         .dino = {.in = 32, .layers = 3, .hidden = 24, .bottleneck = 16, .prototypes = 40}};
@@ -39,7 +42,7 @@ static struct net_config small_net(void)
 
     CHECK_OK(dn_vit_config_named(&net.backbone, "vits14", &err), err);
     net.backbone.dim = 32;
-    net.backbone.depth = 1;
+    net.backbone.depth = depth;
     net.backbone.heads = 2;
     net.backbone.hidden = 64;
     net.backbone.grid_rows = net.backbone.grid_cols = 2;
@@ -63,6 +66,8 @@ static void draw(struct course_run *r, int step)
         for (int p = 0; p < PATCHES; p++)
             if ((p + crop + step) % 4 != 0)
                 r->masked[count++] = crop * PATCHES + p;
+    if (r->fewer)
+        count -= step;
     r->batch = (struct ssl_batch){
         .global = r->global, .local = r->local, .masked = r->masked, .masked_count = count};
 }
@@ -140,12 +145,10 @@ static void fill(struct course_run *r, float *values)
     d->ops->upload(r->b.queue, r->blocks.teacher, values, bytes);
 }
 
-/* `other`: leave out the steps that it left out. */
-static struct course run(const char *device, enum dino_dtype dtype, int steps,
-                         const struct course *other)
+static struct course_run *open_run(const char *device, enum dino_dtype dtype, int depth)
 {
     static struct course_run r;
-    struct net_config net = small_net();
+    struct net_config net = small_net(depth);
     struct ssl_config config = {.images = IMAGES,
                                 .micro = IMAGES,
                                 .global_size = SIDE,
@@ -159,7 +162,6 @@ static struct course run(const char *device, enum dino_dtype dtype, int steps,
                                 .koleo_weight = 0.1,
                                 .drop_path = 0.3};
     struct dino_error err = {0};
-    struct course c = {0};
 
     r = (struct course_run){.b = {.device = dn_device_open(device, dtype, 1, &err)}};
     CHECK_OK(r.b.device, err);
@@ -168,20 +170,34 @@ static struct course run(const char *device, enum dino_dtype dtype, int steps,
     CHECK_OK(dn_params_table_init(&r.table, &net, &err), err);
     CHECK_OK(dn_train_blocks_init(&r.blocks, r.b.queue, &r.table, NULL, &err), err);
     CHECK_OK(dn_ssl_step_init(&r.step, r.b.queue, &r.table, &config, &err), err);
-    c.count = r.table.elements;
-    c.student = malloc(c.count * sizeof *c.student);
-    CHECK(c.student);
-    fill(&r, c.student);
     if (dtype == DINO_F16)
         r.scale = dn_loss_scale_first();
+    return &r;
+}
+
+static void close_run(struct course_run *r)
+{
+    dn_ssl_step_release(&r->step);
+    dn_train_blocks_release(&r->blocks, r->b.device, &r->table);
+    dn_params_table_release(&r->table);
+    train_close(&r->b);
+}
+
+/* `other`: leave out the steps that it left out. */
+static struct course run(const char *device, enum dino_dtype dtype, int steps,
+                         const struct course *other)
+{
+    struct course_run *r = open_run(device, dtype, 1);
+    struct course c = {.count = r->table.elements};
+
+    c.student = malloc(c.count * sizeof *c.student);
+    CHECK(c.student);
+    fill(r, c.student);
     for (int step = 0; step < steps; step++)
-        take_step(&r, step, &c, other && other->skipped[step]);
-    r.b.device->ops->download(r.b.queue, c.student, r.blocks.student,
-                              c.count * sizeof *c.student);
-    dn_ssl_step_release(&r.step);
-    dn_train_blocks_release(&r.blocks, r.b.device, &r.table);
-    dn_params_table_release(&r.table);
-    train_close(&r.b);
+        take_step(r, step, &c, other && other->skipped[step]);
+    r->b.device->ops->download(r->b.queue, c.student, r->blocks.student,
+                               c.count * sizeof *c.student);
+    close_run(r);
     return c;
 }
 
@@ -248,4 +264,55 @@ TEST(forty_steps_in_f16_stay_with_f32_and_one_overflow_leaves_out_one_step)
     check_courses(&a, &b, F16_STEPS, DINO_F16);
     free(a.student);
     free(b.student);
+}
+
+/* ---- graphs ---- */
+
+/* Commands of steps 3, 4 and 5 on the emulated GPU, whose masks have other sizes each: [0] one
+ * by one, [1] in graphs; and [2] graphs there are. */
+static void count_commands(int depth, unsigned long counts[3])
+{
+    enum { WARM = 3, COUNTED = 3 };
+    char path[300];
+    unsigned long before[3];
+    struct course c;
+    struct course_run *r = open_run(testing_device(), DINO_BF16, depth);
+    float *values = malloc(r->table.elements * sizeof *values);
+
+    snprintf(path, sizeof path, "%s/libdino_cuda.so", getenv("DINO_PLUGINS"));
+    void *plugin = dlopen(path, RTLD_NOW | RTLD_NOLOAD);
+    void (*ask)(unsigned long[3]) = NULL;
+    CHECK(values && plugin);
+    *(void **)&ask = dlsym(plugin, "emulate_counts");
+    CHECK(ask);
+    fill(r, values);
+    r->fewer = true;
+    for (int step = 0; step < WARM + COUNTED; step++) {
+        if (step == WARM)
+            ask(before);
+        take_step(r, step, &c, false);
+    }
+    ask(counts);
+    print_message("%d blocks, a step: %lu commands one by one, %lu in graphs; %lu graphs\n",
+                  depth, (counts[0] - before[0]) / COUNTED, (counts[1] - before[1]) / COUNTED,
+                  counts[2]);
+    for (int i = 0; i < 2; i++)
+        counts[i] = (counts[i] - before[i]) / COUNTED;
+    close_run(r);
+    free(values);
+    dlclose(plugin);
+}
+
+/* What goes through the blocks comes again in every step, whatever is masked and dropped, and
+ * so does the optimizer. */
+TEST(steady_steps_are_replayed_but_for_what_masks_decide)
+{
+    unsigned long shallow[3], deep[3];
+
+    if (!testing_device())
+        SKIP("DINO_TEST_DEVICE names no emulated GPU");
+    count_commands(1, shallow);
+    count_commands(3, deep);
+    CHECK(deep[0] == shallow[0]);
+    CHECK(deep[0] <= 115 && deep[1] > shallow[1] + 2 * 60);
 }

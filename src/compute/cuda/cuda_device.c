@@ -215,6 +215,7 @@ static const struct device_ops cuda_ops = {
     .alloc = dn_cuda_alloc,
     .free = dn_cuda_free,
     .room = room,
+    .cut = dn_cuda_cut,
     .rehearse = dn_cuda_rehearse,
     .upload = dn_cuda_upload,
     .download = dn_cuda_download,

@@ -59,6 +59,7 @@ void dn_cuda_download(struct queue *q, void *to, const void *from, size_t bytes)
 bool dn_cuda_flush(struct queue *q);
 cudaStream_t dn_cuda_stream(const struct queue *q);
 
+void dn_cuda_cut(struct queue *q);
 /* device_ops.rehearse: its stages, its scratch, and what the library of products takes */
 size_t dn_cuda_rehearse(struct queue *q, bool on);
 

@@ -315,6 +315,11 @@ bool dn_cuda_flush(struct queue *base)
     return cudaSetDevice(q->device->index) == cudaSuccess;
 }
 
+void dn_cuda_cut(struct queue *base)
+{
+    flush(queue_of(base));
+}
+
 cudaStream_t dn_cuda_stream(const struct queue *base)
 {
     return ((const struct cuda_queue *)base)->stream;

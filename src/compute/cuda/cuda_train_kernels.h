@@ -114,15 +114,20 @@ struct cuda_exponential {
     int32_t unused;
 };
 
+/* What changes from step to step is staged, so that the command stays the same. */
 struct cuda_adamw {
     struct cuda_mat p, m, v, g;
-    float keep, lr, grad_scale, beta1, rest1, beta2, rest2, eps, second, unused;
+    const float *now; /* keep, lr, grad_scale, second */
+    float beta1, rest1, beta2, rest2, eps;
+    int32_t unused;
 };
 
-/* y = keep * y + add * x; without x: y = add */
+/* y = now[0] * y + now[1] * x; without x: y = add */
 struct cuda_lerp {
     struct cuda_mat y, x;
-    float keep, add;
+    const float *now;
+    float add;
+    int32_t unused;
 };
 
 /* cuda_whole.cu: one number of a whole matrix, by way of one a block */

@@ -139,20 +139,19 @@ static void adamw(struct queue *q, const struct op_adamw *op)
 {
     double first = 1 - pow(op->beta1, (double)op->step);
     double second = 1 - pow(op->beta2, (double)op->step);
+    const float now[] = {(float)(1 - op->lr * op->decay), (float)(op->lr / first),
+                         (float)op->grad_scale, (float)(1 / second)};
     struct cuda_adamw a = {
         .p = dn_cuda_mat(op->p),
         .m = dn_cuda_mat(op->m),
         .v = dn_cuda_mat(op->v),
         .g = dn_cuda_mat(op->g),
-        .keep = (float)(1 - op->lr * op->decay),
-        .lr = (float)(op->lr / first),
-        .grad_scale = (float)op->grad_scale,
+        .now = dn_cuda_stage(q, now, sizeof now),
         .beta1 = (float)op->beta1,
         .rest1 = (float)(1 - op->beta1),
         .beta2 = (float)op->beta2,
         .rest2 = (float)(1 - op->beta2),
         .eps = (float)op->eps,
-        .second = (float)(1 / second),
     };
 
     CUDA_LAUNCH(q, dn_adamw_kernel, dn_cuda_quad_blocks(op->p), 1, POINTS_BLOCK, 0, a);
@@ -160,10 +159,10 @@ static void adamw(struct queue *q, const struct op_adamw *op)
 
 static void lerp(struct queue *q, const struct op_lerp *op)
 {
+    const float now[] = {(float)op->keep, (float)op->add};
     struct cuda_lerp a = {.y = dn_cuda_mat(op->y),
                           .x = dn_cuda_mat(op->x),
-                          .keep = (float)op->keep,
-                          .add = (float)op->add};
+                          .now = dn_cuda_stage(q, now, sizeof now)};
 
     CUDA_LAUNCH(q, dn_lerp_kernel, dn_cuda_quad_blocks(op->y), 1, POINTS_BLOCK, 0, a);
 }

@@ -94,12 +94,13 @@ KERNEL(dn_adamw_kernel, struct cuda_adamw, 256)
     quad_read(m, &a.m, 0, q.col, q.count);
     quad_read(v, &a.v, 0, q.col, q.count);
     quad_read(g, &a.g, 0, q.col, q.count);
+    float keep = a.now[0], lr = a.now[1], grad_scale = a.now[2], second = a.now[3];
     UNROLL
     for (int j = 0; j < 4; j++) {
-        float d = a.grad_scale * g[j];
+        float d = grad_scale * g[j];
         m[j] = a.beta1 * m[j] + a.rest1 * d;
         v[j] = a.beta2 * v[j] + a.rest2 * d * d;
-        p[j] = a.keep * p[j] - a.lr * m[j] / (sqrtf(v[j] * a.second) + a.eps);
+        p[j] = keep * p[j] - lr * m[j] / (sqrtf(v[j] * second) + a.eps);
     }
     quad_write(&a.p, q, p);
     quad_write(&a.m, q, m);
@@ -120,6 +121,6 @@ KERNEL(dn_lerp_kernel, struct cuda_lerp, 256)
     }
     UNROLL
     for (int j = 0; j < 4; j++)
-        y[j] = a.x.data ? fmaf(a.add, x[j], a.keep * y[j]) : a.add;
+        y[j] = a.x.data ? fmaf(a.now[1], x[j], a.now[0] * y[j]) : a.add;
     quad_write(&a.y, q, y);
 }
