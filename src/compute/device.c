@@ -41,6 +41,13 @@ struct device *dn_device_open(const char *name, enum dino_dtype dtype, int threa
     return NULL;
 }
 
+struct device *dn_device_describe(enum dino_dtype dtype, struct dino_error *err)
+{
+    const struct device_plugin *plugin = dn_plugin_find("cuda", err);
+
+    return plugin ? plugin->describe(dtype, err) : NULL;
+}
+
 int dn_device_gpus(struct dino_error *err)
 {
     const struct device_plugin *plugin = dn_plugin_find("cuda", err);

@@ -117,6 +117,8 @@ struct device_ops {
 struct device *dn_device_open(const char *name, enum dino_dtype dtype, int threads,
                               struct dino_error *err);
 void dn_device_close(struct device *d);
+/* A "cuda" that need not be there, to count what would be done on it: queues only rehearse. */
+struct device *dn_device_describe(enum dino_dtype dtype, struct dino_error *err);
 /* How many "cuda:N" there are; 0 with the reason. */
 int dn_device_gpus(struct dino_error *err);
 
@@ -156,6 +158,9 @@ struct device_plugin {
     int (*count)(struct dino_error *err); /* devices that can be opened; 0: and why */
     struct device *(*open)(int index, enum dino_dtype dtype, int threads,
                            struct dino_error *err);
+    /* One whose queues rehearse (device_ops.rehearse) and do nothing else: it need not be
+     * there. */
+    struct device *(*describe)(enum dino_dtype dtype, struct dino_error *err);
 };
 
 /* One opener a device, named by the table in device.c. */

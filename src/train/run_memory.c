@@ -93,33 +93,12 @@ static bool count_pictures(struct trainer *t, struct dino_error *err)
     return source != NULL;
 }
 
-/* A GPU that is not here: as much of one as counting asks for. */
-struct described {
-    struct device device;
-    struct queue queue;
-};
-
-static void described_close(struct device *d)
+/* A GPU that is not here. */
+static bool describe(struct trainer *t, struct dino_error *err)
 {
-    (void)d;
-}
-
-static void described_queue_free(struct queue *q)
-{
-    (void)q;
-}
-
-static void describe(struct described *d, struct trainer *t)
-{
-    static const struct device_ops ops = {.close = described_close,
-                                          .queue_free = described_queue_free};
-    enum dino_dtype wish = t->options->dtype, dtype = wish == DINO_AUTO ? DINO_BF16 : wish;
-
-    *d = (struct described){
-        .device = {.ops = &ops, .name = "cuda", .dtype = dtype, .activation = dtype}};
-    d->queue.device = &d->device;
-    t->device = &d->device;
-    t->queue = &d->queue;
+    t->device = dn_device_describe(t->options->dtype, err);
+    t->queue = t->device ? dn_queue_new(t->device, 1, err) : NULL;
+    return t->queue != NULL;
 }
 
 /* Distillation reads its teacher, and wants a device for it. */
@@ -200,12 +179,11 @@ bool dino_train_count(const struct dino_train_options *options, int processes, s
 {
     struct trainer t = {.options = options, .lock = -1};
     struct ssl_config config;
-    struct described elsewhere;
 
     *count = (struct dino_train_memory){.processes = processes > 0 ? processes : 1};
     bool ok = count_pictures(&t, err) && dn_trainer_decide(&t, err);
     if (ok && may_be_elsewhere(&t, memory))
-        describe(&elsewhere, &t);
+        ok = describe(&t, err);
     ok = ok && dn_trainer_open_table(&t, options->dtype, err);
     if (ok) {
         t.part.all *= count->processes; /* shares of a larger batch */

@@ -81,15 +81,18 @@ TEST(a_gpu_need_not_be_here_to_be_counted)
     struct dino_train_memory gpus, one;
     struct dino_error err = {0};
 
+    setenv("DINO_PLUGINS", BUILD_DIR "/emulated", 0);
+    setenv("DINO_EMULATE", "no-driver", 1);
     CHECK_OK(dino_train_count(&options, 8, (size_t)80e9, &gpus, &err), err);
     CHECK(gpus.all <= gpus.room && gpus.micro == gpus.batch && gpus.batches_elsewhere);
-    CHECK(gpus.buckets > 0 && gpus.all == gpus.student + gpus.teacher + gpus.gradients +
-                                              gpus.moments + gpus.activations + gpus.logits +
-                                              gpus.scratch + gpus.buckets);
+    CHECK(gpus.scratch > 0 && gpus.buckets > 0 &&
+          gpus.all == gpus.student + gpus.teacher + gpus.gradients + gpus.moments +
+                          gpus.activations + gpus.logits + gpus.scratch + gpus.buckets);
     CHECK_OK(dino_train_count(&options, 1, (size_t)16e9, &one, &err), err);
     CHECK(one.all > one.room && one.micro == 1 && one.buckets == 0 && one.traffic == 0);
     options.device = "cuda:1023"; /* without memory it is asked for, and is not here */
     CHECK(!dino_train_count(&options, 1, 0, &one, &err) && strstr(err.message, "cuda"));
+    unsetenv("DINO_EMULATE");
 }
 
 TEST(a_part_is_as_large_as_memory_allows)

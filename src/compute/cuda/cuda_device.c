@@ -281,6 +281,33 @@ static bool dtype_ok(enum dino_dtype *dtype, struct dino_error *err)
                    dino_dtype_name(*dtype));
 }
 
+static struct cuda_device *device_new(enum dino_dtype dtype, int threads,
+                                      struct dino_error *err)
+{
+    struct cuda_device *d = dn_calloc(1, sizeof *d, "a device", err);
+
+    if (!d)
+        return NULL;
+    d->base = (struct device){.ops = &cuda_ops,
+                              .name = "cuda",
+                              .dtype = dtype,
+                              .activation = dtype == DINO_TF32 ? DINO_F32 : dtype,
+                              .threads = threads,
+                              .ffn_rows = 1 << 16};
+    d->tf32 = dtype == DINO_TF32;
+    return d;
+}
+
+static struct device *describe(enum dino_dtype dtype, struct dino_error *err)
+{
+    struct cuda_device *d = dtype_ok(&dtype, err) ? device_new(dtype, 1, err) : NULL;
+
+    if (!d)
+        return NULL;
+    d->described = true;
+    return &d->base;
+}
+
 static struct device *open_device(int index, enum dino_dtype dtype, int threads,
                                   struct dino_error *err)
 {
@@ -294,16 +321,10 @@ static struct device *open_device(int index, enum dino_dtype dtype, int threads,
                 index, count, count == 1 ? "" : "s");
         return NULL;
     }
-    struct cuda_device *d = dn_calloc(1, sizeof *d, "a device", err);
+    struct cuda_device *d = device_new(dtype, threads, err);
     if (!d)
         return NULL;
-    d->base = (struct device){.ops = &cuda_ops,
-                              .dtype = dtype,
-                              .activation = dtype == DINO_TF32 ? DINO_F32 : dtype,
-                              .threads = threads,
-                              .ffn_rows = 1 << 16};
     d->index = index;
-    d->tf32 = dtype == DINO_TF32;
     snprintf(d->base.name, sizeof d->base.name, "cuda:%d", index % 1024);
     if (!dn_cuda_ok(cudaGetDeviceProperties(&gpu, index), d, "asking for its properties", err))
         goto failed;
@@ -326,4 +347,5 @@ __attribute__((visibility("default"))) const struct device_plugin dn_device_plug
     .table_bytes = sizeof(struct device_ops),
     .count = count_devices,
     .open = open_device,
+    .describe = describe,
 };

@@ -18,6 +18,7 @@ struct cuda_device {
     int index;
     int processors; /* multiprocessors */
     bool tf32;      /* products of f32 may use it */
+    bool described; /* there is no GPU: queues rehearse and nothing else */
     char gpu[64];   /* "NVIDIA H100 80GB HBM3" */
 };
 

@@ -100,7 +100,8 @@ static bool check(struct cuda_queue *q, cudaError_t result, const char *what)
 
 static bool enter(struct cuda_queue *q)
 {
-    return check(q, cudaSetDevice(q->device->index), "choosing the GPU");
+    return q->device->described ||
+           check(q, cudaSetDevice(q->device->index), "choosing the GPU");
 }
 
 /* ---- opening and closing ---- */
@@ -113,6 +114,9 @@ struct queue *dn_cuda_queue_new(const struct device *d, int threads, struct dino
         return NULL;
     q->base = (struct queue){.device = d, .threads = threads};
     q->device = dn_cuda_device(d);
+    q->rehearses = q->device->described;
+    if (q->device->described)
+        return &q->base;
     if (!dn_cuda_ok(cudaSetDevice(q->device->index), q->device, "choosing the GPU", err) ||
         !dn_cuda_ok(cudaStreamCreateWithFlags(&q->stream, cudaStreamNonBlocking), q->device,
                     "a stream", err))
@@ -150,7 +154,8 @@ void dn_cuda_queue_free(struct queue *base)
 {
     struct cuda_queue *q = queue_of(base);
 
-    cudaSetDevice(q->device->index);
+    if (!q->device->described)
+        cudaSetDevice(q->device->index);
     if (q->stream)
         cudaStreamSynchronize(q->stream);
     for (int i = 0; i < LISTS_KEPT; i++)
@@ -446,7 +451,7 @@ void dn_cuda_product(struct queue *base, const struct product *p)
 
     if (!enter(q))
         return;
-    if (p->k == 0 || !dn_product_plan(q->products, p)) {
+    if (p->k == 0 || (q->products && !dn_product_plan(q->products, p))) {
         plain_product(base, p);
         return;
     }
@@ -587,6 +592,6 @@ size_t dn_cuda_rehearse(struct queue *base, bool on)
     }
     if (on)
         q->scratch_most = 0;
-    q->rehearses = on;
+    q->rehearses = on || q->device->described;
     return bytes + q->scratch_most;
 }
