@@ -273,18 +273,21 @@ TEST(forty_steps_in_f16_stay_with_f32_and_one_overflow_leaves_out_one_step)
 static void count_commands(int depth, unsigned long counts[3])
 {
     enum { WARM = 3, COUNTED = 3 };
+    const char *folder = getenv("DINO_PLUGINS");
     char path[300];
     unsigned long before[3];
     struct course c;
     struct course_run *r = open_run(testing_device(), DINO_BF16, depth);
     float *values = malloc(r->table.elements * sizeof *values);
 
-    snprintf(path, sizeof path, "%s/libdino_cuda.so", getenv("DINO_PLUGINS"));
+    snprintf(path, sizeof path, "%s/libdino_cuda.so", folder ? folder : ".");
     void *plugin = dlopen(path, RTLD_NOW | RTLD_NOLOAD);
     void (*ask)(unsigned long[3]) = NULL;
-    CHECK(values && plugin);
-    *(void **)&ask = dlsym(plugin, "emulate_counts");
-    CHECK(ask);
+    CHECK(values);
+    if (plugin)
+        *(void **)&ask = dlsym(plugin, "emulate_counts");
+    if (!ask)
+        SKIP("only the emulated GPU counts its commands");
     fill(r, values);
     r->fewer = true;
     for (int step = 0; step < WARM + COUNTED; step++) {
