@@ -73,7 +73,7 @@ foreach(source ${test_files})
     endif()
 
     # Tests whose device can be chosen, on the emulated GPU.
-    if(name MATCHES "^test_(op_linear|op_attend|op_rows|op_points|op_device|op_train|tiny_models|train_step)$")
+    if(name MATCHES "^test_(op_linear|op_attend|op_rows|op_points|op_device|op_train|tiny_models|train_step|run)$")
         add_test(NAME ${name}_cuda COMMAND ${name})
         set_tests_properties(${name}_cuda PROPERTIES LABELS "${kind};cuda" TIMEOUT 600
             SKIP_RETURN_CODE 77 ENVIRONMENT "${test_environment};${cuda_environment}")
@@ -89,6 +89,12 @@ foreach(source ${test_files})
     endif()
     if(name STREQUAL "test_run_memory")
         add_test(NAME ${name}_cuda COMMAND ${name} a_gpu_takes_what_was_planned)
+        set_tests_properties(${name}_cuda PROPERTIES LABELS "${kind};cuda" TIMEOUT 600
+            ENVIRONMENT "${test_environment};${cuda_environment}")
+    endif()
+    if(name STREQUAL "test_embed") # the job whose batches, rows and skips can go wrong where runs overlap
+        add_test(NAME ${name}_cuda COMMAND ${name}
+            a_stopped_job_resumes_to_the_same_bytes_and_the_same_sidecar)
         set_tests_properties(${name}_cuda PROPERTIES LABELS "${kind};cuda" TIMEOUT 600
             ENVIRONMENT "${test_environment};${cuda_environment}")
     endif()

@@ -277,8 +277,9 @@ DINO_API bool dino_view_apply(const struct dino_view *view, const struct dino_im
 
 struct dino_session; /* scratch memory for running a model; one thread at a time */
 
-/* Shall it go on? Called on the thread that called dino_run, before every operation of a pass
- * and many times a second within long ones: it must be quick and may not use the session. */
+/* Shall it go on? Called on the thread that called dino_run or dino_run_begin, before every
+ * operation of a pass and many times a second within long ones: it must be quick and may not
+ * use the session. */
 typedef bool (*dino_keep_going_fn)(void *context);
 
 struct dino_session_options {
@@ -320,7 +321,7 @@ struct dino_request {
     bool embeddings; /* the tokens that enter block 0 as well */
 };
 
-/* What one picture gave; owned by the session, valid until its next run. */
+/* What one picture gave; owned by the session, valid until it begins another run. */
 struct dino_features {
     int rows, cols;             /* patch grid */
     int dim, registers, tokens; /* tokens = 1 + registers + rows * cols */
@@ -340,7 +341,34 @@ struct dino_features {
  * Results stay in the session. */
 DINO_API bool dino_run(struct dino_session *session, const struct dino_input *inputs, int count,
                        const struct dino_request *request, struct dino_error *err);
-/* What input `index` of the last run gave; NULL if there is none such. */
+
+/*
+ * dino_run in two halves, so that the caller reads and decodes the next pictures, and a device
+ * that has memory of its own takes them, while the last ones are computed:
+ *
+ *     dino_run_begin(s, first, n, NULL, &err);
+ *     while (there are more) {
+ *         dino_run_begin(s, next, n, NULL, &err);
+ *         dino_run_end(s, &err);          // the older of the two: its results until the next
+ * begin
+ *     }
+ *     dino_run_end(s, &err);
+ *
+ * _begin copies what it needs: inputs and request are the caller's again when it returns. At
+ * most two runs may be under way, and dino_run wants none. A run that fails to begin is none,
+ * and leaves the one under way as it was. _end waits for the run that was begun first and shows
+ * its results, or says why it has none; either way it is over. Bits are those of dino_run.
+ * Where a session does not overlap, _begin computes, and two runs under way cost memory for
+ * nothing.
+ */
+DINO_API bool dino_run_begin(struct dino_session *session, const struct dino_input *inputs,
+                             int count, const struct dino_request *request,
+                             struct dino_error *err);
+DINO_API bool dino_run_end(struct dino_session *session, struct dino_error *err);
+/* Does the device go on by itself after dino_run_begin? Those with memory of their own do. */
+DINO_API bool dino_session_overlaps(const struct dino_session *session);
+
+/* What input `index` of the last run that ended gave; NULL if there is none such. */
 DINO_API const struct dino_features *dino_result(const struct dino_session *session, int index);
 
 /* The patch tokens of requested layer `nth` as a map [dim, rows, cols] (reshape=True) into out;

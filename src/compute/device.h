@@ -75,6 +75,11 @@ struct device_ops {
     /* Both wait: the host side may be reused or read on return. */
     void (*upload)(struct queue *q, void *to, const void *from, size_t bytes);
     void (*download)(struct queue *q, void *to, const void *from, size_t bytes);
+    /* A download that nobody waits for: of what the operations so far leave at `from`, into
+     * host_alloc's memory, beside what is queued after it. arrive waits for the last fetch of
+     * that place, 0 or 1; till then both sides are taken. NULL where memory is shared. */
+    void (*fetch)(struct queue *q, int place, void *to, const void *from, size_t bytes);
+    void (*arrive)(struct queue *q, int place);
 
     /* Host memory that transfers are fastest with; NULL where memory is shared anyway. */
     void *(*host_alloc)(const struct device *d, size_t bytes, struct dino_error *err);
@@ -126,6 +131,8 @@ struct queue *dn_queue_new(const struct device *d, int threads, struct dino_erro
 void dn_queue_free(struct queue *q);
 /* Wait for everything; false and the first error if any operation failed (and forget it). */
 bool dn_queue_finish(struct queue *q, struct dino_error *err);
+/* The same without waiting: as far as is known. */
+bool dn_queue_report(struct queue *q, struct dino_error *err);
 
 static inline void dn_queue_cut(struct queue *q)
 {

@@ -7,6 +7,11 @@
 bool dn_queue_finish(struct queue *q, struct dino_error *err)
 {
     q->device->ops->queue_sync(q);
+    return dn_queue_report(q, err);
+}
+
+bool dn_queue_report(struct queue *q, struct dino_error *err)
+{
     if (q->error.code == DINO_OK)
         return true;
     if (err)

@@ -40,6 +40,14 @@ static int slice_rows(const struct device *device, int tokens)
     return (tokens + slices - 1) / slices;
 }
 
+/* The residual stream: f32 under bf16 and int8, ref may carry f64. */
+static struct mat take_stream(struct forward *f, struct bump *bump)
+{
+    bool f64 = f->vit->device->activation == DINO_F64;
+
+    return take_mat(bump, f->starts[f->count], f->vit->config.dim, f64 ? DINO_F64 : DINO_F32);
+}
+
 static void layout_results(struct forward *f, struct bump *bump)
 {
     const struct dino_request *request = f->request;
@@ -64,16 +72,15 @@ static void layout_results(struct forward *f, struct bump *bump)
     }
 }
 
-size_t dn_forward_layout(struct forward *f, char *base)
+struct forward_bytes dn_forward_layout(struct forward *f, char *results, char *scratch)
 {
     const struct vit_config *c = &f->vit->config;
     enum dino_dtype activation = f->vit->device->activation;
-    struct bump bump = {base, 0};
+    struct bump kept = {results, 0}, bump = {scratch, 0};
     int tokens = f->starts[f->count];
 
-    layout_results(f, &bump);
-    /* the stream stays f32 under bf16 and int8; ref may carry f64 */
-    f->x = take_mat(&bump, tokens, c->dim, activation == DINO_F64 ? DINO_F64 : DINO_F32);
+    layout_results(f, &kept);
+    f->x = take_stream(f, f->request->prenorm ? &kept : &bump);
     f->normed = take_mat(&bump, tokens, c->dim, activation);
 
     /* patches, then q k v, then the FFN's middle: never alive together */
@@ -86,7 +93,7 @@ size_t dn_forward_layout(struct forward *f, char *base)
     if (c->ffn == DINO_FFN_SWIGLU && !f->vit->device->gates)
         f->both = take_mat(&third, f->ffn_rows, 2 * c->hidden, activation);
     size_t most = first.used > second.used ? first.used : second.used;
-    return most > third.used ? most : third.used;
+    return (struct forward_bytes){kept.used, most > third.used ? most : third.used};
 }
 
 /* ---- tokens ---- */

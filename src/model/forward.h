@@ -52,8 +52,13 @@ struct forward {
 /* Floats of picture i's attention map, and where it begins in its block's array. */
 size_t dn_forward_map_size(const struct forward *f, int i);
 
-/* Place every matrix from `base` on (NULL: only count); returns the bytes needed. */
-size_t dn_forward_layout(struct forward *f, char *base);
+/* Bytes of what the caller gets and of what only the pass needs. */
+struct forward_bytes {
+    size_t results, scratch;
+};
+
+/* Place every matrix in these two blocks (NULL: only count); returns what they need. */
+struct forward_bytes dn_forward_layout(struct forward *f, char *results, char *scratch);
 
 /* Queue everything. Failures stick to the queue. */
 void dn_forward(struct forward *f);

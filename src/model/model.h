@@ -1,4 +1,4 @@
-/* What dino_model holds; the public functions are in model.c and session.c. */
+/* What dino_model holds; the public functions are in model.c, session.c and run.c. */
 #ifndef MODEL_MODEL_H
 #define MODEL_MODEL_H
 

@@ -1,6 +1,7 @@
 /*
  * Many pictures through one model into one file. The feed decodes ahead in threads of its own
- * while the model runs; this loop forms batches, writes rows and counts. Batches begin at
+ * while the model runs; this loop forms batches, writes rows and counts. Where the device goes
+ * on by itself, a run begins before the rows of the last one are written. Batches begin at
  * multiples of their size, so that a resumed job runs the same batches and gives the same bits.
  */
 #include <string.h>
@@ -8,6 +9,13 @@
 
 #include "task/embed_file.h"
 #include "task/embed_rows.h"
+
+/* The pictures of one run. */
+struct part {
+    const char **names; /* [batch] */
+    int count;
+    int64_t next; /* with its rows all pictures before this one are done; 0: not all yet */
+};
 
 struct job {
     struct dino_session *session;
@@ -23,7 +31,9 @@ struct job {
     struct dino_feed *feed;
     struct dino_picture *pictures; /* [batch] */
     struct dino_input *inputs;     /* [batch] */
-    const char **input_names;      /* [batch] */
+    struct part parts[2];
+    int filling;   /* the part being formed; the other may be under way */
+    int under_way; /* runs */
     double started;
 };
 
@@ -44,69 +54,6 @@ static struct embed_names names_of(const struct dino_source *source)
     return (struct embed_names){dino_source_count(source), source_name, source};
 }
 
-/* Run `count` inputs and write their rows. */
-static bool run(struct job *job, int count, struct dino_error *err)
-{
-    struct dino_request request = {.size = sizeof request,
-                                   .layers = job->plan.layers,
-                                   .layer_count = job->plan.layer_count,
-                                   .raw = job->options->raw};
-
-    if (!count)
-        return true;
-    if (!dino_run(job->session, job->inputs, count, &request, err))
-        return false;
-    for (int i = 0; i < count; i++)
-        if (!dn_embed_rows_put(&job->rows, &job->store, job->input_names[i],
-                               dino_result(job->session, i), err))
-            return false;
-    return true;
-}
-
-static bool skip(struct job *job, const struct dino_picture *picture, struct dino_error *err)
-{
-    if (job->options->strict) {
-        if (err)
-            *err = picture->error;
-        return false;
-    }
-    if (job->options->skipped)
-        job->options->skipped(job->options->context, picture->name, &picture->error);
-    return dn_embed_store_skip(&job->store, picture->index, picture->error.message, err);
-}
-
-/* One batch: in as many runs as its pictures' sizes ask for. */
-static bool run_batch(struct job *job, int count, struct dino_error *err)
-{
-    int waiting = 0, patch = job->info->patch;
-    int64_t tokens = 0;
-
-    for (int i = 0; i < count; i++) {
-        const struct dino_picture *p = &job->pictures[i];
-        if (!p->ok) {
-            if (!skip(job, p, err))
-                return false;
-            continue;
-        }
-        int64_t more = (int64_t)(p->image.width / patch) * (p->image.height / patch) + 1 +
-                       job->info->registers;
-        if (waiting && job->tokens && tokens + more > job->tokens) {
-            if (!run(job, waiting, err))
-                return false;
-            waiting = 0;
-            tokens = 0;
-        }
-        job->input_names[waiting] = p->name;
-        job->inputs[waiting++] = (struct dino_input){.pixels = p->image.pixels,
-                                                     .height = p->image.height,
-                                                     .width = p->image.width,
-                                                     .mean = job->plan.view.mean,
-                                                     .std = job->plan.view.std};
-        tokens += more;
-    }
-    return run(job, waiting, err);
-}
-
 static bool tell(struct job *job, struct dino_error *err)
 {
     const struct embed_mark *now = &job->store.now;
@@ -123,6 +70,103 @@ static bool tell(struct job *job, struct dino_error *err)
                    job->options->output, (long long)now->next, (long long)job->plan.pictures);
 }
 
+/* All pictures before `next` are done. */
+static bool mark(struct job *job, int64_t next, struct dino_error *err)
+{
+    return dn_embed_store_mark(&job->store, next, err) && tell(job, err);
+}
+
+/* End the run under way and write its rows. */
+static bool settle(struct job *job, struct dino_error *err)
+{
+    struct part *part = &job->parts[!job->filling];
+
+    if (!job->under_way)
+        return true;
+    job->under_way--;
+    if (!dino_run_end(job->session, err))
+        return false;
+    for (int i = 0; i < part->count; i++)
+        if (!dn_embed_rows_put(&job->rows, &job->store, part->names[i],
+                               dino_result(job->session, i), err))
+            return false;
+    return !part->next || mark(job, part->next, err);
+}
+
+/* Begin the part's run and write the rows of the one before, or its own. */
+static bool run(struct job *job, struct dino_error *err)
+{
+    struct dino_request request = {.size = sizeof request,
+                                   .layers = job->plan.layers,
+                                   .layer_count = job->plan.layer_count,
+                                   .raw = job->options->raw};
+    struct part *part = &job->parts[job->filling];
+
+    if (!part->count)
+        return true;
+    if (!dino_run_begin(job->session, job->inputs, part->count, &request, err)) {
+        settle(job, NULL); /* what was computed is kept */
+        return false;
+    }
+    bool ok = settle(job, err);
+    job->under_way++;
+    job->filling = !job->filling;
+    job->parts[job->filling].count = 0;
+    part->next = 0;
+    return ok && (dino_session_overlaps(job->session) || settle(job, err));
+}
+
+static bool skip(struct job *job, const struct dino_picture *picture, struct dino_error *err)
+{
+    if (!settle(job, err)) /* the journal has pictures in order */
+        return false;
+    if (job->options->strict) {
+        if (err)
+            *err = picture->error;
+        return false;
+    }
+    if (job->options->skipped)
+        job->options->skipped(job->options->context, picture->name, &picture->error);
+    return dn_embed_store_skip(&job->store, picture->index, picture->error.message, err);
+}
+
+/* One batch: in as many runs as its pictures' sizes ask for. */
+static bool run_batch(struct job *job, int count, struct dino_error *err)
+{
+    int patch = job->info->patch;
+    int64_t tokens = 0, next = job->pictures[count - 1].index + 1;
+
+    for (int i = 0; i < count; i++) {
+        const struct dino_picture *p = &job->pictures[i];
+        if (!p->ok) {
+            if (!skip(job, p, err))
+                return false;
+            continue;
+        }
+        int64_t more = (int64_t)(p->image.width / patch) * (p->image.height / patch) + 1 +
+                       job->info->registers;
+        if (tokens && job->tokens && tokens + more > job->tokens) {
+            if (!run(job, err))
+                return false;
+            tokens = 0;
+        }
+        struct part *part = &job->parts[job->filling];
+        part->names[part->count] = p->name;
+        job->inputs[part->count++] = (struct dino_input){.pixels = p->image.pixels,
+                                                         .height = p->image.height,
+                                                         .width = p->image.width,
+                                                         .mean = job->plan.view.mean,
+                                                         .std = job->plan.view.std};
+        tokens += more;
+    }
+    if (!run(job, err))
+        return false;
+    if (!job->under_way)
+        return mark(job, next, err);
+    job->parts[!job->filling].next = next;
+    return true;
+}
+
 static bool open_feed(struct job *job, struct dino_error *err)
 {
     struct dino_feed_options feed = job->options->feed;
@@ -136,8 +180,9 @@ static bool open_feed(struct job *job, struct dino_error *err)
         feed.ahead = sized ? 2 * job->batch : job->batch;
     job->pictures = dn_calloc(batch, sizeof *job->pictures, "a batch", err);
     job->inputs = dn_calloc(batch, sizeof *job->inputs, "a batch", err);
-    job->input_names = dn_calloc(batch, sizeof *job->input_names, "a batch", err);
-    if (!job->pictures || !job->inputs || !job->input_names)
+    for (int i = 0; i < 2; i++)
+        job->parts[i].names = dn_calloc(batch, sizeof(char *), "a batch", err);
+    if (!job->pictures || !job->inputs || !job->parts[0].names || !job->parts[1].names)
         return false;
     job->feed = dino_feed_open(job->source, &job->plan.view, &feed, err);
     return job->feed;
@@ -151,10 +196,10 @@ static bool run_all(struct job *job, struct dino_error *err)
     if (!tell(job, err) || !open_feed(job, err))
         return false;
     while ((count = dino_feed_next(job->feed, job->pictures, job->batch)) > 0)
-        if (!run_batch(job, count, err) ||
-            !dn_embed_store_mark(store, job->pictures[count - 1].index + 1, err) ||
-            !tell(job, err))
+        if (!run_batch(job, count, err))
             return false;
+    if (!settle(job, err))
+        return false;
     if (store->now.next != job->plan.pictures)
         return dn_fail(err, DINO_EIO, "%s: pictures ended after %lld of %lld",
                        job->options->output, (long long)store->now.next,
@@ -191,8 +236,11 @@ static bool open_store(struct job *job, struct dino_error *err)
 
 static void release(struct job *job)
 {
+    for (; job->under_way; job->under_way--)
+        dino_run_end(job->session, NULL); /* nobody wants its rows any more */
     dino_feed_close(job->feed);
-    free(job->input_names);
+    free(job->parts[0].names);
+    free(job->parts[1].names);
     free(job->inputs);
     free(job->pictures);
     dn_embed_rows_release(&job->rows);

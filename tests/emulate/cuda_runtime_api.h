@@ -2,9 +2,12 @@
  * The part of CUDA's runtime that src/compute/cuda uses, for a machine without it: device
  * memory is host memory, streams run as late as they may, graphs keep a list. DINO_EMULATE
  * names a machine to be: "no-driver", "old-driver", "no-gpu", "full" (no memory is left),
- * "lost" (the GPU fails when waited for), "fading" (it does so after 60 waits), "guarded" (the
- * host cannot touch its memory), "one" (one GPU; otherwise there are two, or
- * DINO_EMULATE_GPUS). Work on a stream of a GPU that the thread has not chosen fails.
+ * "memory:MIB" (so much in all), "lost-after:CALLS" (the GPU vanishes after so many copies,
+ * launches, waits and allocations), "lost" (the GPU fails when waited for), "fading" (it does
+ * so after 180 waits), "guarded" (the host cannot touch its memory), "without-scale" (its
+ * library of products has no factors for the results' columns), "one" (one GPU; otherwise there
+ * are two, or DINO_EMULATE_GPUS). Work on a stream of a GPU that the thread has not chosen
+ * fails.
  */
 #ifndef EMULATE_CUDA_RUNTIME_API_H
 #define EMULATE_CUDA_RUNTIME_API_H

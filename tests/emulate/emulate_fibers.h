@@ -18,6 +18,10 @@ void emulate_run(const struct emulated_launch *launch);
 
 /* Does DINO_EMULATE name this machine? */
 bool emulate_machine_is(const char *what);
+/* N where DINO_EMULATE is "WORD:N", else -1. */
+long emulate_machine_figure(const char *word);
+/* Asked by every call that reaches a GPU: has it vanished by now? */
+bool emulate_vanished(void);
 /* While the GPU works, its memory can be touched. */
 void emulate_work_begins(void);
 void emulate_work_ends(void);

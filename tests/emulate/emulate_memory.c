@@ -122,9 +122,14 @@ cudaError_t cudaFreeHost(void *memory)
 cudaError_t cudaMalloc(void **memory, size_t bytes)
 {
     bool guarded = emulate_machine_is("guarded");
+    long mebibytes = emulate_machine_figure("memory");
     cudaError_t result = cudaSuccess;
 
-    if (!guarded)
+    if (emulate_vanished())
+        return cudaErrorLaunchFailure;
+    if (mebibytes >= 0 && bytes + emulate_memory_taken() > (size_t)mebibytes << 20)
+        result = cudaErrorMemoryAllocation;
+    else if (!guarded)
         result = cudaHostAlloc(memory, bytes, 0);
     else if (!(*memory = pages_new(bytes)))
         result = cudaErrorMemoryAllocation;
@@ -152,6 +157,8 @@ cudaError_t cudaFree(void *memory)
 cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind)
 {
     (void)kind;
+    if (emulate_vanished())
+        return cudaErrorLaunchFailure;
     emulate_work_begins();
     memcpy(to, from, bytes);
     emulate_work_ends();

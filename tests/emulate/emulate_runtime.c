@@ -1,4 +1,5 @@
 /* The emulated part of CUDA's runtime: the machine and its GPUs. */
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -20,6 +21,24 @@ bool emulate_machine_is(const char *what)
     const char *machine = getenv("DINO_EMULATE");
 
     return machine && strcmp(machine, what) == 0;
+}
+
+long emulate_machine_figure(const char *word)
+{
+    const char *machine = getenv("DINO_EMULATE");
+    size_t length = strlen(word);
+
+    if (!machine || strncmp(machine, word, length) != 0 || machine[length] != ':')
+        return -1;
+    return strtol(machine + length + 1, NULL, 10);
+}
+
+bool emulate_vanished(void)
+{
+    static atomic_long calls;
+    long last = emulate_machine_figure("lost-after");
+
+    return last >= 0 && atomic_fetch_add(&calls, 1) >= last;
 }
 
 /* ---- the machine ---- */
@@ -76,7 +95,9 @@ cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *properties, int devic
 
 cudaError_t cudaMemGetInfo(size_t *left, size_t *total)
 {
-    *total = (size_t)1 << 30;
+    long mebibytes = emulate_machine_figure("memory");
+
+    *total = (size_t)(mebibytes >= 0 ? mebibytes : 1024) << 20;
     size_t taken = emulate_memory_taken();
     *left = emulate_machine_is("full") || taken > *total ? 0 : *total - taken;
     return cudaSuccess;

@@ -170,6 +170,8 @@ static cudaError_t submit(cudaStream_t stream, const struct item *item)
 
     if (stream->device != emulate_current())
         return cudaErrorInvalidResourceHandle;
+    if (emulate_vanished())
+        return cudaErrorLaunchFailure;
     one_by_one += !graph && !item->to;
     if (!graph)
         return tell(stream, &(struct pending){.item = *item});
@@ -281,15 +283,30 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream)
     return cudaSuccess;
 }
 
+/* What a GPU was told that is gone: nothing of it happens any more. */
+static void forget_all(void)
+{
+    for (struct emulated_stream *s = all_streams; s; s = s->next) {
+        for (size_t i = 0; i < s->count; i++)
+            if (s->list[s->first + i].other)
+                s->list[s->first + i].other->users--; /* the program's own is left */
+        s->first = s->count = 0;
+        s->done = s->told;
+    }
+}
+
 /* A machine may be lost from its first wait on, or after many. */
 static bool is_lost(void)
 {
-    enum { MANY = 60 };
+    enum { MANY = 180 };
     static int waits; /* under the lock */
     bool lost;
 
     pthread_mutex_lock(&lock);
-    lost = emulate_machine_is("lost") || (emulate_machine_is("fading") && ++waits > MANY);
+    lost = emulate_machine_is("lost") || (emulate_machine_is("fading") && ++waits > MANY) ||
+           emulate_vanished();
+    if (lost)
+        forget_all();
     pthread_mutex_unlock(&lock);
     return lost;
 }
@@ -343,6 +360,8 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
 
 cudaError_t cudaEventSynchronize(cudaEvent_t event)
 {
+    if (is_lost())
+        return cudaErrorLaunchFailure;
     if (event->stream)
         run_until(event->stream, event->place);
     return cudaSuccess;

@@ -73,7 +73,8 @@ static bool note_progress(void *context, const struct dino_progress *progress)
 
 static void open_world(struct world *w, const char *output, const char *view, int size)
 {
-    struct dino_model_options options = {.size = sizeof options, .threads = 2};
+    struct dino_model_options options = {
+        .size = sizeof options, .device = testing_device(), .threads = 2};
     struct dino_error err = {0};
 
     *w = (struct world){.options = {.size = sizeof w->options}};

@@ -63,6 +63,8 @@ cudaStream_t dn_cuda_stream(const struct queue *q);
 void dn_cuda_cut(struct queue *q);
 /* device_ops.rehearse: its stages, its scratch, and what the library of products takes */
 size_t dn_cuda_rehearse(struct queue *q, bool on);
+void dn_cuda_fetch(struct queue *q, int place, void *to, const void *from, size_t bytes);
+void dn_cuda_arrive(struct queue *q, int place);
 
 /* Add a launch. args is copied; `shared` is the block's shared memory in bytes. */
 void dn_cuda_launch(struct queue *q, const void *kernel, int grid_x, int grid_y, int threads,

@@ -2,93 +2,30 @@
  * Queues of the device "cuda": lists of commands that run when somebody waits.
  *
  * What an operation brings from the host (index arrays, pixels) is copied at once into one of
- * two page-locked stages, and from there to the device when the list runs; while a list runs,
- * the next one fills the other stage. A stage that is full gets one more block, each larger
- * than those before, so that what lies in it stays where it is. Lists are kept byte by byte:
- * one that comes again, whatever its host data, is captured as a graph and from then on
+ * two page-locked stages, and from there to the device when the list is handed over; while a
+ * list runs, the next one fills the other stage. A stage that is full gets one more block, each
+ * larger than those before, so that what lies in it stays where it is. Lists are kept byte by
+ * byte: one that comes again, whatever its host data, is captured as a graph and from then on
  * launched as one. A queue that rehearses keeps lists and stages as ever, without memory of
  * the GPU, and runs nothing.
+ *
+ * Three streams: one works, one brings stages while the list before still runs, one takes
+ * results back while the next list runs. Events order them: work waits for its stage, a result
+ * for its work. The host waits before it fills a stage again, so no stage is overwritten early.
  */
 #include <string.h>
 
 #include "base/alloc.h"
-#include "compute/cuda/cuda_device.h"
-#include "compute/cuda/cuda_product.h"
+#include "compute/cuda/cuda_queue.h"
 
 enum {
-    LISTS_KEPT = 64,
     WORTH_A_GRAPH = 8,     /* commands; fewer are launched one by one */
     LONGEST_LIST = 512,    /* commands; then it runs */
     STAGE_MOST = 32 << 20, /* bytes; the same */
-    STAGE_LEAST = 1 << 20,
-    STAGE_BLOCKS = 16,
-    STAGE_ALIGN = 256,
 };
-
-enum command_kind { LAUNCH, PRODUCT };
-
-/* What stands in a list, each followed by its arguments in 8-byte units. */
-struct command {
-    uint32_t kind, bytes; /* of the arguments */
-    const void *kernel;
-    int32_t grid_x, grid_y, threads, shared;
-};
-
-struct list {
-    unsigned char *bytes;
-    size_t size, room;
-    int commands;
-    size_t staged;
-};
-
-/* A list that ran, and its graph once it came again. */
-struct known {
-    struct list list;
-    cudaGraphExec_t graph;
-    uint64_t used;
-};
-
-struct stage {
-    struct stage_block {
-        unsigned char *host, *device;
-        size_t bytes, used;
-    } blocks[STAGE_BLOCKS];
-    int count;
-    cudaEvent_t free; /* the list that used it has run */
-    bool busy;
-};
-
-struct cuda_queue {
-    struct queue base;
-    const struct cuda_device *device;
-    cudaStream_t stream;
-    struct product_engine *products;
-    struct list list; /* being made */
-    struct known known[LISTS_KEPT];
-    uint64_t runs;
-    struct stage stages[2];
-    int stage; /* the one being filled */
-    void *scratch;
-    size_t scratch_bytes;
-    size_t scratch_most; /* that was asked for in a rehearsal */
-    bool rehearses;
-    unsigned char *pretended; /* what a rehearsal stages */
-    size_t pretended_room;
-};
-
-/* In the place of the GPU's memory in a rehearsal; only how it is aligned is looked at. */
-static void *pretended_memory(void)
-{
-    return (void *)((uintptr_t)1 << 40);
-}
-
-static struct cuda_queue *queue_of(struct queue *q)
-{
-    return (struct cuda_queue *)q;
-}
 
 /* The GPU belongs to a host thread until that thread chooses another. */
-static bool check(struct cuda_queue *q, cudaError_t result, const char *what)
+bool dn_cuda_check(struct cuda_queue *q, cudaError_t result, const char *what)
 {
     struct dino_error err;
 
@@ -98,13 +35,33 @@ static bool check(struct cuda_queue *q, cudaError_t result, const char *what)
     return false;
 }
 
-static bool enter(struct cuda_queue *q)
+bool dn_cuda_enter(struct cuda_queue *q)
 {
     return q->device->described ||
-           check(q, cudaSetDevice(q->device->index), "choosing the GPU");
+           dn_cuda_check(q, cudaSetDevice(q->device->index), "choosing the GPU");
 }
 
 /* ---- opening and closing ---- */
+
+static bool make_streams(struct cuda_queue *q, struct dino_error *err)
+{
+    cudaStream_t *streams[] = {&q->stream, &q->up, &q->down};
+    cudaEvent_t *events[] = {&q->stages[0].sent,     &q->stages[0].free,    &q->stages[1].sent,
+                             &q->stages[1].free,     &q->results[0].made,   &q->results[1].made,
+                             &q->results[0].arrived, &q->results[1].arrived};
+
+    if (!dn_cuda_ok(cudaSetDevice(q->device->index), q->device, "choosing the GPU", err))
+        return false;
+    for (int i = 0; i < 3; i++)
+        if (!dn_cuda_ok(cudaStreamCreateWithFlags(streams[i], cudaStreamNonBlocking), q->device,
+                        "a stream", err))
+            return false;
+    for (int i = 0; i < 8; i++)
+        if (!dn_cuda_ok(cudaEventCreateWithFlags(events[i], cudaEventDisableTiming), q->device,
+                        "an event", err))
+            return false;
+    return true;
+}
 
 struct queue *dn_cuda_queue_new(const struct device *d, int threads, struct dino_error *err)
 {
@@ -117,18 +74,10 @@ struct queue *dn_cuda_queue_new(const struct device *d, int threads, struct dino
     q->rehearses = q->device->described;
     if (q->device->described)
         return &q->base;
-    if (!dn_cuda_ok(cudaSetDevice(q->device->index), q->device, "choosing the GPU", err) ||
-        !dn_cuda_ok(cudaStreamCreateWithFlags(&q->stream, cudaStreamNonBlocking), q->device,
-                    "a stream", err))
-        goto failed;
-    for (int i = 0; i < 2; i++)
-        if (!dn_cuda_ok(cudaEventCreateWithFlags(&q->stages[i].free, cudaEventDisableTiming),
-                        q->device, "an event", err))
-            goto failed;
-    q->products = dn_product_open(err);
+    if (make_streams(q, err))
+        q->products = dn_product_open(err);
     if (q->products)
         return &q->base;
-failed:
     dn_cuda_queue_free(&q->base);
     return NULL;
 }
@@ -141,34 +90,50 @@ static void drop(struct known *known)
     *known = (struct known){0};
 }
 
-static void drop_stage(struct cuda_queue *q, struct stage *s)
+static void drop_streams(struct cuda_queue *q)
 {
-    for (int i = 0; i < s->count; i++) {
-        cudaFreeHost(s->blocks[i].host);
-        dn_cuda_free(&q->device->base, s->blocks[i].device, s->blocks[i].bytes);
+    for (int i = 0; i < 2; i++) {
+        cudaEvent_t events[] = {q->stages[i].sent, q->stages[i].free, q->results[i].made,
+                                q->results[i].arrived};
+        for (int e = 0; e < 4; e++)
+            if (events[e])
+                cudaEventDestroy(events[e]);
     }
-    s->count = 0;
+    if (q->down)
+        cudaStreamDestroy(q->down);
+    if (q->up)
+        cudaStreamDestroy(q->up);
+    if (q->stream)
+        cudaStreamDestroy(q->stream);
+}
+
+/* Wait for all three streams; the first error. */
+static cudaError_t wait_all(struct cuda_queue *q)
+{
+    cudaStream_t streams[] = {q->up, q->stream, q->down};
+    cudaError_t first = cudaSuccess;
+
+    for (int i = 0; i < 3; i++) {
+        cudaError_t result = streams[i] ? cudaStreamSynchronize(streams[i]) : cudaSuccess;
+        first = first == cudaSuccess ? result : first;
+    }
+    return first;
 }
 
 void dn_cuda_queue_free(struct queue *base)
 {
-    struct cuda_queue *q = queue_of(base);
+    struct cuda_queue *q = dn_cuda_queue_of(base);
 
     if (!q->device->described)
         cudaSetDevice(q->device->index);
-    if (q->stream)
-        cudaStreamSynchronize(q->stream);
+    wait_all(q);
     for (int i = 0; i < LISTS_KEPT; i++)
         drop(&q->known[i]);
-    for (int i = 0; i < 2; i++) {
-        drop_stage(q, &q->stages[i]);
-        if (q->stages[i].free)
-            cudaEventDestroy(q->stages[i].free);
-    }
+    for (int i = 0; i < 2; i++)
+        dn_cuda_stage_drop(q, &q->stages[i]);
     dn_cuda_free(&q->device->base, q->scratch, q->scratch_bytes);
     dn_product_close(q->products);
-    if (q->stream)
-        cudaStreamDestroy(q->stream);
+    drop_streams(q);
     free(q->list.bytes);
     free(q->pretended);
     free(q);
@@ -189,14 +154,14 @@ static bool run_command(struct cuda_queue *q, const struct command *c, void *arg
     dim3 grid = {(unsigned)c->grid_x, (unsigned)c->grid_y, 1};
     dim3 block = {(unsigned)c->threads, 1, 1};
     if (c->shared > 48 << 10 &&
-        !check(q,
-               cudaFuncSetAttribute(c->kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                    c->shared),
-               "shared memory"))
+        !dn_cuda_check(q,
+                       cudaFuncSetAttribute(
+                           c->kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, c->shared),
+                       "shared memory"))
         return false;
-    return check(q,
-                 cudaLaunchKernel(c->kernel, grid, block, &args, (size_t)c->shared, q->stream),
-                 "a launch");
+    return dn_cuda_check(
+        q, cudaLaunchKernel(c->kernel, grid, block, &args, (size_t)c->shared, q->stream),
+        "a launch");
 }
 
 static void run_one_by_one(struct cuda_queue *q)
@@ -213,13 +178,13 @@ static void capture(struct cuda_queue *q, struct known *known)
 {
     cudaGraph_t graph = NULL;
 
-    if (!check(q, cudaStreamBeginCapture(q->stream, cudaStreamCaptureModeThreadLocal),
-               "capturing"))
+    if (!dn_cuda_check(q, cudaStreamBeginCapture(q->stream, cudaStreamCaptureModeThreadLocal),
+                       "capturing"))
         return;
     run_one_by_one(q);
     cudaError_t ended = cudaStreamEndCapture(q->stream, &graph);
-    if (q->base.error.code == DINO_OK && check(q, ended, "capturing"))
-        check(q, cudaGraphInstantiate(&known->graph, graph, 0), "a graph");
+    if (q->base.error.code == DINO_OK && dn_cuda_check(q, ended, "capturing"))
+        dn_cuda_check(q, cudaGraphInstantiate(&known->graph, graph, 0), "a graph");
     if (graph)
         cudaGraphDestroy(graph);
 }
@@ -264,57 +229,43 @@ static void run_list(struct cuda_queue *q)
     if (!known->graph)
         capture(q, known);
     if (known->graph)
-        check(q, cudaGraphLaunch(known->graph, q->stream), "a graph");
+        dn_cuda_check(q, cudaGraphLaunch(known->graph, q->stream), "a graph");
 }
 
-/* What was staged goes to the GPU, and its room is free for the list after next. */
-static bool send_stage(struct cuda_queue *q, struct stage *s)
+/* From here on nothing that was handed over reads the stage. */
+static void free_stage(struct cuda_queue *q, struct stage *s)
 {
-    bool ok = true;
-
-    for (int i = 0; i < s->count; i++) {
-        struct stage_block *b = &s->blocks[i];
-        if (b->used > 0)
-            ok = ok && check(q,
-                             cudaMemcpyAsync(b->device, b->host, b->used,
-                                             cudaMemcpyHostToDevice, q->stream),
-                             "a copy to the GPU");
-        b->used = 0;
-    }
-    return ok;
-}
-
-static void forget_staged(struct stage *s)
-{
-    for (int i = 0; i < s->count; i++)
-        s->blocks[i].used = 0;
+    s->busy = dn_cuda_check(q, cudaEventRecord(s->free, q->stream), "an event");
 }
 
 /* Hand over what was listed; nobody waits. */
 static void flush(struct cuda_queue *q)
 {
-    struct stage *s = &q->stages[q->stage];
+    struct stage *s = &q->stages[q->stage], *last = &q->stages[!q->stage];
 
     if (q->list.size == 0 && q->list.staged == 0)
         return;
     q->runs++;
-    if (q->rehearses) {
-        forget_staged(s);
-    } else if (q->base.error.code == DINO_OK && enter(q)) {
-        if (send_stage(q, s))
+    if (!q->rehearses && q->base.error.code == DINO_OK && dn_cuda_enter(q)) {
+        if (!q->list.staged || dn_cuda_stage_send(q, s))
             run_list(q);
         if (q->list.staged)
-            s->busy = check(q, cudaEventRecord(s->free, q->stream), "an event");
+            free_stage(q, s);
+        if (q->goes_on)
+            free_stage(q, last);
     }
+    for (int i = 0; i < s->count; i++)
+        s->blocks[i].used = 0;
     if (q->list.staged)
         q->stage = !q->stage;
     q->list.size = q->list.staged = 0;
     q->list.commands = 0;
+    q->goes_on = false;
 }
 
 bool dn_cuda_flush(struct queue *base)
 {
-    struct cuda_queue *q = queue_of(base);
+    struct cuda_queue *q = dn_cuda_queue_of(base);
 
     flush(q);
     return cudaSetDevice(q->device->index) == cudaSuccess;
@@ -322,7 +273,7 @@ bool dn_cuda_flush(struct queue *base)
 
 void dn_cuda_cut(struct queue *base)
 {
-    flush(queue_of(base));
+    flush(dn_cuda_queue_of(base));
 }
 
 cudaStream_t dn_cuda_stream(const struct queue *base)
@@ -332,8 +283,8 @@ cudaStream_t dn_cuda_stream(const struct queue *base)
 
 static void wait_for(struct cuda_queue *q, const char *what)
 {
-    if (!q->rehearses && enter(q))
-        check(q, cudaStreamSynchronize(q->stream), what);
+    if (!q->rehearses && dn_cuda_enter(q))
+        dn_cuda_check(q, wait_all(q), what);
 }
 
 /* Nothing is under way, and no operation half listed: the first stage is free, and what is
@@ -346,7 +297,7 @@ static void begin_anew(struct cuda_queue *q)
 
 void dn_cuda_sync(struct queue *base)
 {
-    struct cuda_queue *q = queue_of(base);
+    struct cuda_queue *q = dn_cuda_queue_of(base);
 
     flush(q);
     wait_for(q, "running");
@@ -356,11 +307,11 @@ void dn_cuda_sync(struct queue *base)
 static void transfer(struct queue *base, void *to, const void *from, size_t bytes,
                      enum cudaMemcpyKind kind)
 {
-    struct cuda_queue *q = queue_of(base);
+    struct cuda_queue *q = dn_cuda_queue_of(base);
 
     flush(q);
-    if (q->base.error.code == DINO_OK && !q->rehearses && enter(q) &&
-        check(q, cudaMemcpyAsync(to, from, bytes, kind, q->stream), "a copy"))
+    if (q->base.error.code == DINO_OK && !q->rehearses && dn_cuda_enter(q) &&
+        dn_cuda_check(q, cudaMemcpyAsync(to, from, bytes, kind, q->stream), "a copy"))
         wait_for(q, "a copy");
     begin_anew(q);
 }
@@ -375,6 +326,31 @@ void dn_cuda_download(struct queue *q, void *to, const void *from, size_t bytes)
     transfer(q, to, from, bytes, cudaMemcpyDeviceToHost);
 }
 
+void dn_cuda_fetch(struct queue *base, int place, void *to, const void *from, size_t bytes)
+{
+    struct cuda_queue *q = dn_cuda_queue_of(base);
+    struct result *r = &q->results[place];
+
+    flush(q);
+    r->behind = q->runs;
+    if (q->base.error.code == DINO_OK && dn_cuda_enter(q) &&
+        dn_cuda_check(q, cudaEventRecord(r->made, q->stream), "an event") &&
+        dn_cuda_check(q, cudaStreamWaitEvent(q->down, r->made, 0), "an event") &&
+        dn_cuda_check(q, cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, q->down),
+                      "a copy"))
+        dn_cuda_check(q, cudaEventRecord(r->arrived, q->down), "an event");
+}
+
+void dn_cuda_arrive(struct queue *base, int place)
+{
+    struct cuda_queue *q = dn_cuda_queue_of(base);
+
+    if (dn_cuda_enter(q))
+        dn_cuda_check(q, cudaEventSynchronize(q->results[place].arrived), "running");
+    if (q->results[place].behind == q->runs && q->list.size == 0)
+        begin_anew(q);
+}
+
 /* ---- making a list ---- */
 
 /* Room for one more command; its arguments, zeroed, or NULL after a failure. */
@@ -385,8 +361,10 @@ static void *add(struct cuda_queue *q, struct command command, size_t bytes)
 
     if (q->base.error.code != DINO_OK)
         return NULL;
-    if (q->list.commands >= LONGEST_LIST || q->list.staged >= STAGE_MOST)
-        flush(q); /* what this command reads was staged before: it stays until the next one */
+    if (q->list.commands >= LONGEST_LIST || q->list.staged >= STAGE_MOST) {
+        flush(q);
+        q->goes_on = true; /* what this command reads may lie in the stage just sent */
+    }
     at = q->list.size;
     if (!dn_grow(&q->list.bytes, &q->list.room, at + sizeof command + padded, 1,
                  "a list of commands", &err)) {
@@ -413,7 +391,7 @@ void dn_cuda_launch(struct queue *base, const void *kernel, int grid_x, int grid
 
     if (grid_x < 1 || grid_y < 1)
         return;
-    void *to = add(queue_of(base), command, bytes);
+    void *to = add(dn_cuda_queue_of(base), command, bytes);
     if (to)
         memcpy(to, args, bytes);
 }
@@ -447,9 +425,9 @@ static void plain_product(struct queue *base, const struct product *p)
 
 void dn_cuda_product(struct queue *base, const struct product *p)
 {
-    struct cuda_queue *q = queue_of(base);
+    struct cuda_queue *q = dn_cuda_queue_of(base);
 
-    if (!enter(q))
+    if (!dn_cuda_enter(q))
         return;
     if (p->k == 0 || (q->products && !dn_product_plan(q->products, p))) {
         plain_product(base, p);
@@ -460,102 +438,16 @@ void dn_cuda_product(struct queue *base, const struct product *p)
         memcpy(to, p, sizeof *p);
 }
 
-/* One more block of the stage, at least `bytes` large. */
-static struct stage_block *add_block(struct cuda_queue *q, struct stage *s, size_t bytes)
-{
-    size_t wanted = (size_t)STAGE_LEAST << s->count;
-    struct stage_block *b = &s->blocks[s->count];
-    struct dino_error err;
-    void *host = NULL;
-
-    if (s->count == STAGE_BLOCKS) {
-        dn_queue_fail(&q->base, DINO_ENOMEM, "too much of the host in one list");
-        return NULL;
-    }
-    while (wanted < bytes)
-        wanted *= 2;
-    if (q->rehearses) {
-        *b = (struct stage_block){.device = pretended_memory(), .bytes = wanted};
-        s->count++;
-        return b;
-    }
-    if (!check(q, cudaHostAlloc(&host, wanted, cudaHostAllocDefault), "page-locked memory"))
-        return NULL;
-    *b = (struct stage_block){
-        .host = host, .device = dn_cuda_alloc(&q->device->base, wanted, &err), .bytes = wanted};
-    if (!b->device) {
-        cudaFreeHost(host);
-        dn_queue_fail(&q->base, err.code, "%s", err.message);
-        return NULL;
-    }
-    s->count++;
-    return b;
-}
-
-/* The first block that has room, the same for the same list. */
-static struct stage_block *block_for(struct cuda_queue *q, struct stage *s, size_t bytes)
-{
-    for (int i = 0; i < s->count; i++)
-        if (s->blocks[i].bytes - s->blocks[i].used >= bytes)
-            return &s->blocks[i];
-    return add_block(q, s, bytes);
-}
-
-/* Host memory for what is staged in a rehearsal, the same each time. */
-static void *pretended_room(struct cuda_queue *q, size_t bytes)
-{
-    struct dino_error err;
-
-    if (dn_grow(&q->pretended, &q->pretended_room, bytes + 1, 1, "a stage", &err))
-        return q->pretended;
-    dn_queue_fail(&q->base, err.code, "%s", err.message);
-    return NULL;
-}
-
-void *dn_cuda_stage_room(struct queue *base, size_t bytes, const void **device)
-{
-    struct cuda_queue *q = queue_of(base);
-    struct stage *s = &q->stages[q->stage];
-    size_t padded = (bytes + STAGE_ALIGN - 1) / STAGE_ALIGN * STAGE_ALIGN;
-
-    *device = NULL;
-    if (q->base.error.code != DINO_OK || !enter(q))
-        return NULL;
-    if (q->list.staged == 0 && s->busy) {
-        s->busy = false;
-        if (!check(q, cudaEventSynchronize(s->free), "running"))
-            return NULL;
-    }
-    struct stage_block *b = block_for(q, s, padded);
-    if (!b)
-        return NULL;
-    size_t at = b->used;
-    b->used += padded;
-    q->list.staged += padded;
-    *device = b->device + at;
-    return q->rehearses ? pretended_room(q, bytes) : b->host + at;
-}
-
-const void *dn_cuda_stage(struct queue *q, const void *host, size_t bytes)
-{
-    const void *device = NULL;
-    void *room = host ? dn_cuda_stage_room(q, bytes, &device) : NULL;
-
-    if (room && !queue_of(q)->rehearses)
-        memcpy(room, host, bytes);
-    return device;
-}
-
 void *dn_cuda_scratch(struct queue *base, size_t bytes)
 {
-    struct cuda_queue *q = queue_of(base);
+    struct cuda_queue *q = dn_cuda_queue_of(base);
     struct dino_error err;
 
-    if (q->base.error.code != DINO_OK || !enter(q))
+    if (q->base.error.code != DINO_OK || !dn_cuda_enter(q))
         return NULL;
     if (q->rehearses) {
         q->scratch_most = bytes > q->scratch_most ? bytes : q->scratch_most;
-        return pretended_memory();
+        return dn_cuda_pretended();
     }
     if (bytes <= q->scratch_bytes && q->scratch)
         return q->scratch;
@@ -577,7 +469,7 @@ void *dn_cuda_scratch(struct queue *base, size_t bytes)
 /* Stages begin anew on either side of it: what they point to differs. */
 size_t dn_cuda_rehearse(struct queue *base, bool on)
 {
-    struct cuda_queue *q = queue_of(base);
+    struct cuda_queue *q = dn_cuda_queue_of(base);
     size_t bytes = dn_product_bytes();
 
     dn_cuda_sync(base);
@@ -588,7 +480,7 @@ size_t dn_cuda_rehearse(struct queue *base, bool on)
         if (q->rehearses)
             s->count = 0;
         else
-            drop_stage(q, s);
+            dn_cuda_stage_drop(q, s);
     }
     if (on)
         q->scratch_most = 0;
