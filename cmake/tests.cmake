@@ -92,6 +92,11 @@ foreach(source ${test_files})
         set_tests_properties(${name}_cuda PROPERTIES LABELS "${kind};cuda" TIMEOUT 600
             ENVIRONMENT "${test_environment};${cuda_environment}")
     endif()
+    if(name STREQUAL "test_op_linear") # where the library of products has no factors
+        add_test(NAME ${name}_without_scale COMMAND ${name} every_epilogue_agrees_with_the_reference)
+        set_tests_properties(${name}_without_scale PROPERTIES LABELS "${kind};cuda" TIMEOUT 600
+            ENVIRONMENT "${test_environment};${cuda_environment};DINO_EMULATE=without-scale")
+    endif()
     if(name STREQUAL "test_embed") # the job whose batches, rows and skips can go wrong where runs overlap
         add_test(NAME ${name}_cuda COMMAND ${name}
             a_stopped_job_resumes_to_the_same_bytes_and_the_same_sidecar)

@@ -37,6 +37,7 @@ struct device {
     enum dino_dtype activation; /* what travels between operations */
     int threads;
     bool gates;       /* has OP_SWIGLU at the end of a product */
+    bool scales;      /* may scale in a product's end, with scaled_bias */
     int ffn_rows;     /* rows that should pass an FFN together; 0: as caches like it */
     bool host_memory; /* device memory is host memory: nothing needs uploading */
     unsigned char identity[16]; /* of the GPU, the same in every process that opens it */

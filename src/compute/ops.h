@@ -25,6 +25,8 @@ enum op_activation { OP_NONE = 0, OP_GELU, OP_SWIGLU };
  * w is packed, [n, k], and carries its bias. x and y: activation or f32. act: exact GELU
  * 0.5 v (1 + erf(v / sqrt 2)). scale: f32 [n] or NULL. residual: f32 [m, n], or data NULL;
  * may be the same matrix as y (y f32), or have one row, which is added to every row.
+ * scaled_bias: f32 [n], scale * bias, or NULL: what a device that `scales` may add instead, as
+ * scale * (x . w^T) + scaled_bias.
  * OP_SWIGLU, on a device that `gates`: y [m, n / 2] = silu(v[:, :n/2]) * v[:, n/2:] where v is
  * x . w^T + bias; w was packed `gated`, and there is neither scale nor residual.
  * Error: |x||w| sums of k products in f32 (or the weight's dtype with f32 accumulation).
@@ -33,7 +35,7 @@ struct op_linear {
     struct mat y, x;
     const struct weight *w;
     enum op_activation act;
-    const float *scale;
+    const float *scale, *scaled_bias;
     struct mat residual;
 };
 

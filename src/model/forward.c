@@ -215,6 +215,7 @@ static void attention(struct forward *f, int block)
                             .x = f->normed,
                             .w = b->proj,
                             .scale = b->ls1,
+                            .scaled_bias = b->proj_bias,
                             .residual = f->x,
                         });
 }
@@ -240,8 +241,12 @@ static void ffn_slice(struct forward *f, const struct vit_block *b, int first, i
                                                .act = gated ? OP_SWIGLU : OP_GELU});
         middle = hidden;
     }
-    dn_linear(f->queue, (struct op_linear){
-                            .y = x, .x = middle, .w = b->out, .scale = b->ls2, .residual = x});
+    dn_linear(f->queue, (struct op_linear){.y = x,
+                                           .x = middle,
+                                           .w = b->out,
+                                           .scale = b->ls2,
+                                           .scaled_bias = b->out_bias,
+                                           .residual = x});
 }
 
 static void ffn(struct forward *f, int block)

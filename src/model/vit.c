@@ -59,6 +59,21 @@ static const float *pack_vector(struct packer *p, enum param param, int block)
     return put_vector(p, p->vector, dn_param_elements(&p->vit->config, param));
 }
 
+/* ls * bias, for devices that scale in a product's end. */
+static const float *pack_scaled(struct packer *p, enum param ls, enum param bias, int block)
+{
+    const struct vit_config *c = &p->vit->config;
+    int64_t counted_before = 0;
+
+    if (!p->vit->device->scales || !dn_param_present(c, ls) || !dn_param_present(c, bias))
+        return NULL;
+    dn_weights_read(p->weights, ls, block, p->scale, &counted_before);
+    dn_weights_read(p->weights, bias, block, p->vector, &counted_before);
+    for (int d = 0; d < c->dim; d++)
+        p->vector[d] *= p->scale[d];
+    return put_vector(p, p->vector, (size_t)c->dim);
+}
+
 static struct weight *pack_mat(struct packer *p, const struct weight_source *from,
                                struct dino_error *err)
 {
@@ -177,6 +192,11 @@ static bool pack_block(struct packer *p, int i, struct dino_error *err)
     b->norm2_weight = pack_vector(p, PARAM_NORM2_WEIGHT, i);
     b->norm2_bias = pack_vector(p, PARAM_NORM2_BIAS, i);
     b->ls2 = pack_vector(p, PARAM_LS2, i);
+    b->proj_bias = pack_scaled(p, PARAM_LS1, PARAM_PROJ_BIAS, i);
+    if (p->vit->config.ffn == DINO_FFN_MLP)
+        b->out_bias = pack_scaled(p, PARAM_LS2, PARAM_FC2_BIAS, i);
+    if (p->vit->config.ffn == DINO_FFN_SWIGLU)
+        b->out_bias = pack_scaled(p, PARAM_LS2, PARAM_W3_BIAS, i);
     return pack_ffn(p, b, i, err);
 }
 
@@ -246,6 +266,8 @@ static void measure(struct vit *vit, const struct weights *weights, size_t *matr
         if (is_vector(param))
             vit->vector_count +=
                 padded(count) * (size_t)(dn_param_per_block(param) ? vit->config.depth : 1);
+        if ((param == PARAM_LS1 || param == PARAM_LS2) && vit->device->scales)
+            vit->vector_count += padded(count) * (size_t)vit->config.depth; /* and its bias */
         *vector = count > *vector ? count : *vector;
     }
 }

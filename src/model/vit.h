@@ -12,6 +12,7 @@
 struct vit_block {
     const float *norm1_weight, *norm1_bias, *ls1;
     const float *norm2_weight, *norm2_bias, *ls2; /* ls: NULL without LayerScale */
+    const float *proj_bias, *out_bias; /* ls * bias, where the device scales; or NULL */
     struct weight *qkv, *proj;
     struct weight *in, *out; /* fc1, fc2 or w12, w3; identity FFN: out is the unit matrix */
 };

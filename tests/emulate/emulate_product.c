@@ -1,11 +1,13 @@
 /* Matrix products as plain loops, in the place of cuda_cublaslt.c. It declines rows at odd
- * addresses, so that the kernel for what a library declines is tested too. */
+ * addresses, so that the kernel for what a library declines is tested too, and factors on a
+ * machine "without-scale". */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/half.h"
 #include "compute/cuda/cuda_product.h"
+#include "emulate_fibers.h"
 
 enum { WORKSPACE = 1 << 16 }; /* that nothing needs: it is counted as a library's */
 
@@ -33,6 +35,8 @@ size_t dn_product_bytes(void)
 bool dn_product_plan(struct product_engine *e, const struct product *p)
 {
     (void)e;
+    if (p->scale && (p->y_dtype != DINO_F32 || emulate_machine_is("without-scale")))
+        return false;
     return (uintptr_t)p->x % 16 == 0 && (uintptr_t)p->y % 4 == 0;
 }
 
@@ -99,6 +103,8 @@ static void multiply(const void *args)
     for (int r = 0; x && w && r < p->m; r++)
         for (int c = 0; c < p->n; c++) {
             float sum = dot(x + (size_t)r * k, w + (size_t)c * k, p->k);
+            if (p->scale)
+                sum *= p->scale[c];
             if (p->bias) /* as the library has it for results of 16 bits */
                 sum += p->bias16 ? element(p->bias16, p->y_dtype, c) : p->bias[c];
             if (p->residual)

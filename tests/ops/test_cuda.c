@@ -1,6 +1,7 @@
 /* The device "cuda" as its users meet it, on the emulated GPU: being absent, failing, and
  * giving the same bits whatever order its threads run in. */
 #include <dlfcn.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -131,6 +132,56 @@ TEST(two_gpus_work_in_one_process)
     }
     free(values);
     free(x);
+}
+
+/* residual + scale * (x . w^T + bias) on a machine of this kind. */
+static void scale_and_add(const char *kind, float *y)
+{
+    enum { ROWS = 9, COLS = 40, DEPTH = 48 };
+    struct dino_error err = {0};
+    float *values = ops_vector(COLS * DEPTH, 1, 1), *x = ops_vector(ROWS * DEPTH, 1, 2);
+    float *vectors = ops_vector(3 * COLS, 1, 3), *residual = ops_vector(ROWS * COLS, 1, 4);
+    const float *bias = vectors, *scale = vectors + COLS;
+
+    be_machine(kind);
+    struct device *d = dn_device_open("cuda", DINO_F32, 0, &err);
+    CHECK_OK(d, err);
+    struct queue *q = dn_queue_new(d, 0, &err);
+    struct mat matrix = dn_mat(values, COLS, DEPTH, DINO_F32);
+    struct weight *w = d->ops->pack(d, matrix, bias, &err);
+    CHECK_OK(q && w, err);
+    for (int c = 0; c < COLS; c++)
+        vectors[2 * COLS + c] = bias[c] * scale[c];
+    dn_linear(q, (struct op_linear){.y = dn_mat(y, ROWS, COLS, DINO_F32),
+                                    .x = dn_mat(x, ROWS, DEPTH, DINO_F32),
+                                    .w = w,
+                                    .scale = scale,
+                                    .scaled_bias = vectors + 2 * COLS,
+                                    .residual = dn_mat(residual, ROWS, COLS, DINO_F32)});
+    CHECK_OK(dn_queue_finish(q, &err), err);
+    d->ops->weight_free(d, w);
+    dn_queue_free(q);
+    dn_device_close(d);
+    be_machine("");
+    free(values);
+    free(x);
+    free(vectors);
+    free(residual);
+}
+
+TEST(what_the_library_does_not_scale_is_scaled_behind_it)
+{
+    enum { COUNT = 9 * 40 };
+    float ends[COUNT], passes[COUNT];
+    int differ = 0;
+
+    scale_and_add("", ends);
+    scale_and_add("without-scale", passes);
+    for (int i = 0; i < COUNT; i++) {
+        CHECK(fabsf(ends[i] - passes[i]) < 2e-5F);
+        differ += ends[i] != passes[i];
+    }
+    CHECK(differ > 0); /* (p + b) s and p s + b s round differently: both ways were gone */
 }
 
 /* Every kernel once; what comes out, as bytes. */

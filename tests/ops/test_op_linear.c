@@ -10,7 +10,7 @@ enum residual_kind { NO_RESIDUAL, IN_PLACE, SEPARATE, ONE_ROW };
 
 struct linear_case {
     int m, n, k, pad;
-    bool bias, gelu, scale;
+    bool bias, gelu, scale, scaled_bias;
     enum residual_kind residual;
     enum dino_dtype x, y; /* DINO_AUTO: the device's activation */
 };
@@ -63,20 +63,24 @@ static void check_linear(struct bench *b, const struct linear_case *t)
                                   : ops_random(t->residual == ONE_ROW ? 1 : t->m, t->n,
                                                2 * t->pad, DINO_F32, 1, seed + 2);
     float *values = weights(b, t->n, t->k, seed + 3), *bias = ops_vector(t->n, 1, seed + 4);
-    float *scale = ops_vector(t->n, 1, seed + 5);
+    float *scale = ops_vector(t->n, 1, seed + 5), *scaled_bias = ops_vector(t->n, 1, seed + 6);
     struct mat w = dn_mat(values, t->n, t->k, DINO_F32);
     struct weight *packed = b->device->ops->pack(b->device, w, t->bias ? bias : NULL, &err);
     struct weight *exact = b->ref->ops->pack(b->ref, w, t->bias ? bias : NULL, &err);
     char what[120];
 
-    snprintf(what, sizeof what, "m %d n %d k %d pad %d bias %d gelu %d scale %d residual %d",
-             t->m, t->n, t->k, t->pad, t->bias, t->gelu, t->scale, t->residual);
+    for (int i = 0; i < t->n; i++)
+        scaled_bias[i] = scale[i] * bias[i];
+    snprintf(what, sizeof what, "m %d n %d k %d pad %d bias %d gelu %d scale %d%s residual %d",
+             t->m, t->n, t->k, t->pad, t->bias, t->gelu, t->scale, t->scaled_bias ? "b" : "",
+             t->residual);
     CHECK_OK(packed && exact, err);
     struct op_linear op = {.y = y.mat,
                            .x = x.mat,
                            .w = packed,
                            .act = t->gelu ? OP_GELU : OP_NONE,
-                           .scale = t->scale ? scale : NULL};
+                           .scale = t->scale ? scale : NULL,
+                           .scaled_bias = t->scaled_bias ? scaled_bias : NULL};
     if (t->residual != NO_RESIDUAL)
         op.residual = t->residual == IN_PLACE ? y.mat : residual.mat;
     dn_linear(b->queue, op);
@@ -99,6 +103,7 @@ static void check_linear(struct bench *b, const struct linear_case *t)
     free(values);
     free(bias);
     free(scale);
+    free(scaled_bias);
 }
 
 static void check_all(const struct linear_case *cases, size_t count)
@@ -154,6 +159,7 @@ TEST(every_epilogue_agrees_with_the_reference)
                                     .bias = bits & 1,
                                     .gelu = bits & 2,
                                     .scale = bits & 4,
+                                    .scaled_bias = s > 0 && (bits & 5) == 5,
                                     .residual = (enum residual_kind)(bits >> 3 & 3),
                                     .x = DINO_AUTO,
                                     .y = DINO_AUTO};

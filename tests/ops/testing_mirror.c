@@ -105,6 +105,7 @@ static void linear(struct queue *base, const struct op_linear *given)
     place_mat(q, &op.x, false);
     place_mat(q, &op.residual, false);
     op.scale = place_vector(q, op.scale, op.y.cols);
+    op.scaled_bias = place_vector(q, op.scaled_bias, op.y.cols);
     dn_linear(q->inner, op);
     end(q);
 }

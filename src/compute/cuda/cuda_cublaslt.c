@@ -18,7 +18,7 @@ enum { PLANS = 512, WORKSPACE = 32 << 20 };
 struct plan_key {
     int64_t y_stride, x_stride, w_stride, residual_stride;
     int32_t m, n, k, y_dtype, in_dtype, x_turned, w_turned, tf32;
-    int32_t has_bias, has_residual, x_align, w_align, y_align, unused;
+    int32_t has_scale, has_bias, has_residual, x_align, w_align, y_align;
 };
 
 struct plan {
@@ -120,6 +120,7 @@ static struct plan_key key_of(const struct product *p)
         .x_turned = p->x_turned,
         .w_turned = p->w_turned,
         .tf32 = p->tf32,
+        .has_scale = p->scale != NULL,
         .has_bias = p->bias != NULL,
         .has_residual = p->residual != NULL,
         .x_align = alignment(p->x, p->x_stride, in),
@@ -140,6 +141,9 @@ static bool set(cublasLtMatmulDesc_t what, cublasLtMatmulDescAttributes_t attrib
            CUBLAS_STATUS_SUCCESS;
 }
 
+/* alpha: one factor for each of the result's rows, as cuBLASLt sees it; beta stays a number. */
+static const cublasLtPointerMode_t scaled = CUBLASLT_POINTER_MODE_ALPHA_DEVICE_VECTOR_BETA_HOST;
+
 static bool describe(struct plan *p)
 {
     const struct plan_key *key = &p->key;
@@ -153,7 +157,9 @@ static bool describe(struct plan *p)
 
     if (cublasLtMatmulDescCreate(&p->what, compute, CUDA_R_32F) != CUBLAS_STATUS_SUCCESS ||
         !set(p->what, CUBLASLT_MATMUL_DESC_TRANSA, &w, sizeof w) ||
-        !set(p->what, CUBLASLT_MATMUL_DESC_TRANSB, &x, sizeof x))
+        !set(p->what, CUBLASLT_MATMUL_DESC_TRANSB, &x, sizeof x) ||
+        (key->has_scale &&
+         !set(p->what, CUBLASLT_MATMUL_DESC_POINTER_MODE, &scaled, sizeof scaled)))
         return false;
     return !key->has_bias ||
            (set(p->what, CUBLASLT_MATMUL_DESC_EPILOGUE, &bias, sizeof bias) &&
@@ -188,6 +194,17 @@ static bool wish(cublasLtMatmulPreference_t wishes, cublasLtMatmulPreferenceAttr
            CUBLAS_STATUS_SUCCESS;
 }
 
+/* Does the algorithm itself say that it takes the factors? */
+static bool takes_scale(const cublasLtMatmulAlgo_t *algo)
+{
+    uint32_t modes = 0;
+    size_t written = 0;
+
+    return cublasLtMatmulAlgoCapGetAttribute(algo, CUBLASLT_ALGO_CAP_POINTER_MODE_MASK, &modes,
+                                             sizeof modes, &written) == CUBLAS_STATUS_SUCCESS &&
+           (modes & CUBLASLT_POINTER_MODE_MASK_ALPHA_DEVICE_VECTOR_BETA_HOST);
+}
+
 static bool choose(struct product_engine *e, struct plan *p)
 {
     const struct plan_key *key = &p->key;
@@ -211,6 +228,7 @@ static bool choose(struct product_engine *e, struct plan *p)
                                        wishes, 1, &found, &count) == CUBLAS_STATUS_SUCCESS &&
         count > 0 && found.state == CUBLAS_STATUS_SUCCESS;
     cublasLtMatmulPreferenceDestroy(wishes);
+    ok = ok && (!key->has_scale || takes_scale(&found.algo));
     if (ok)
         p->algo = found.algo;
     return ok;
@@ -279,6 +297,7 @@ bool dn_product_run(struct product_engine *e, const struct product *p, cudaStrea
                     struct dino_error *err)
 {
     const float one = 1, beta = p->residual ? 1 : 0;
+    const float *alpha = p->scale ? p->scale : &one;
     struct plan *plan = plan_of(e, p);
 
     const void *bias = plan->narrow_bias ? (const void *)p->bias16 : p->bias;
@@ -289,7 +308,7 @@ bool dn_product_run(struct product_engine *e, const struct product *p, cudaStrea
         (bias && !set(plan->what, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias)))
         return dn_fail(err, DINO_EDEVICE, "cuBLASLt refuses what it offered");
     cublasStatus_t status =
-        cublasLtMatmul(e->handle, plan->what, &one, p->w, plan->w, p->x, plan->x, &beta,
+        cublasLtMatmul(e->handle, plan->what, alpha, p->w, plan->w, p->x, plan->x, &beta,
                        p->residual ? p->residual : p->y, plan->residual, p->y, plan->y,
                        &plan->algo, e->workspace, WORKSPACE, stream);
     return status == CUBLAS_STATUS_SUCCESS ||

@@ -295,6 +295,7 @@ static struct cuda_device *device_new(enum dino_dtype dtype, int threads,
                               .dtype = dtype,
                               .activation = dtype == DINO_TF32 ? DINO_F32 : dtype,
                               .threads = threads,
+                              .scales = true,
                               .ffn_rows = 1 << 16};
     d->tf32 = dtype == DINO_TF32;
     return d;

@@ -86,6 +86,8 @@ void *dn_cuda_scratch(struct queue *q, size_t bytes);
 
 /* y [m, n] = x . w^T (+ bias) (+ residual), added to the list; cuda_product.h */
 struct product;
+/* Has the library this product? */
+bool dn_cuda_offers(struct queue *q, const struct product *p);
 void dn_cuda_product(struct queue *q, const struct product *p);
 
 /* ---- operations ---- */

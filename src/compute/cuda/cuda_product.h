@@ -10,15 +10,16 @@
 #include "base/error.h"
 
 /*
- * y [m, n] = x . w^T + bias + residual, accumulated in f32. x is [m, k], or [k, m] with
- * x_turned; w is [n, k], or [k, n] with w_turned; both are of in_dtype. residual: as y (and
- * may be y), or NULL. bias comes twice: f32, and in y's dtype where that has 16 bits, for a
- * library that wants it so (cuBLASLt's table of types). Zeroed before it is filled: lists of
- * commands are compared byte by byte.
+ * y [m, n] = scale * (x . w^T) + bias + residual, accumulated in f32. x is [m, k], or [k, m]
+ * with x_turned; w is [n, k], or [k, n] with w_turned; both are of in_dtype. residual: as y
+ * (and may be y), or NULL. bias comes twice: f32, and in y's dtype where that has 16 bits, for
+ * a library that wants it so (cuBLASLt's table of types). scale wants y in f32 and a plan that
+ * the library offered. Zeroed before it is filled: lists of commands are compared byte by byte.
  */
 struct product {
     void *y;
     const void *x, *w, *residual;
+    const float *scale;     /* [n] or NULL */
     const float *bias;      /* [n] or NULL */
     const uint16_t *bias16; /* [n] or NULL: bias */
     int64_t y_stride, x_stride, w_stride, residual_stride;

@@ -423,14 +423,20 @@ static void plain_product(struct queue *base, const struct product *p)
                 256, 2 * 16 * (TILE + 1) * sizeof(float), a);
 }
 
+bool dn_cuda_offers(struct queue *base, const struct product *p)
+{
+    struct cuda_queue *q = dn_cuda_queue_of(base);
+
+    return p->k > 0 && dn_cuda_enter(q) &&
+           (!q->products || dn_product_plan(q->products, p)); /* described: as it would be */
+}
+
 void dn_cuda_product(struct queue *base, const struct product *p)
 {
     struct cuda_queue *q = dn_cuda_queue_of(base);
 
-    if (!dn_cuda_enter(q))
-        return;
-    if (p->k == 0 || (q->products && !dn_product_plan(q->products, p))) {
-        plain_product(base, p);
+    if (!dn_cuda_offers(base, p)) {
+        plain_product(base, p); /* nothing, after a failure */
         return;
     }
     void *to = add(q, (struct command){.kind = PRODUCT}, sizeof *p);
