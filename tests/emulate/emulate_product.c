@@ -121,8 +121,10 @@ bool dn_product_run(struct product_engine *e, const struct product *p, cudaStrea
 {
     if (!e->workspace && cudaMalloc(&e->workspace, WORKSPACE) != cudaSuccess)
         return dn_fail(err, DINO_ENOMEM, "no memory for an emulated product");
-    return emulate_work(stream, multiply, p, sizeof *p) == cudaSuccess ||
-           dn_fail(err, DINO_EDEVICE, "an emulated product");
+    cudaError_t result = emulate_work(stream, multiply, p, sizeof *p);
+
+    return result == cudaSuccess ||
+           dn_fail(err, DINO_EDEVICE, "a product: %s", cudaGetErrorString(result));
 }
 
 const char *dn_product_name(void)

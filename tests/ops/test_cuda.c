@@ -80,7 +80,7 @@ TEST(memory_that_runs_out_and_a_gpu_that_is_lost_are_one_line_each)
     struct queue *q = dn_queue_new(d, 0, &err);
     CHECK_OK(q, err);
     be_machine("full");
-    CHECK(!d->ops->alloc(d, 5 << 20, &err) && err.code == DINO_ENOMEM);
+    CHECK(!d->ops->alloc(d, (4 << 20) + 1, &err) && err.code == DINO_ENOMEM);
     assert_string_equal(err.message,
                         "cuda:0: out of memory: wanted 5 MiB, 0 of 1024 MiB are free");
     be_machine("lost");

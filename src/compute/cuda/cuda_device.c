@@ -39,7 +39,7 @@ void *dn_cuda_alloc(const struct device *base, size_t bytes, struct dino_error *
     cudaGetLastError();
     cudaMemGetInfo(&left, &total);
     dn_fail(err, DINO_ENOMEM, "%s: out of memory: wanted %zu MiB, %zu of %zu MiB are free",
-            d->base.name, bytes >> 20, left >> 20, total >> 20);
+            d->base.name, (bytes + (1 << 20) - 1) >> 20, left >> 20, total >> 20);
     return NULL;
 }
 
