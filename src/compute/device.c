@@ -147,11 +147,30 @@ void dn_mean_rows(struct queue *q, struct op_mean_rows op)
         q->device->ops->mean_rows(q, &op);
 }
 
+static int patches_of(const struct op_picture *p, int patch)
+{
+    return (p->height / patch) * (p->width / patch);
+}
+
 void dn_patchify(struct queue *q, struct op_patchify op)
 {
-    assert(op.y.rows == (op.height / op.patch) * (op.width / op.patch));
+    int rows = 0;
+
+    for (int i = 0; i < op.count; i++) {
+        assert(op.pictures[i].planes || (op.pictures[i].pixels && op.channels == 3));
+        rows += patches_of(&op.pictures[i], op.patch);
+    }
+    assert(op.y.rows == rows);
     assert(op.y.cols == op.channels * op.patch * op.patch);
-    assert(op.planes || (op.pixels && op.channels == 3));
-    if (!dn_queue_stopped(q))
+    if (!dn_queue_stopped(q) && rows > 0)
         q->device->ops->patchify(q, &op);
+}
+
+void dn_place_tokens(struct queue *q, struct op_place_tokens op)
+{
+    assert(op.starts[op.count] <= op.y.rows && op.x.cols == op.y.cols);
+    assert(op.starts[op.count] - op.starts[0] ==
+           op.x.rows + op.count * (1 + op.register_count));
+    if (!dn_queue_stopped(q))
+        q->device->ops->place_tokens(q, &op);
 }

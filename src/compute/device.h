@@ -39,6 +39,7 @@ struct device {
     bool gates;       /* has OP_SWIGLU at the end of a product */
     bool scales;      /* may scale in a product's end, with scaled_bias */
     int ffn_rows;     /* rows that should pass an FFN together; 0: as caches like it */
+    int patch_rows;   /* patches that should be embedded together; 0: a picture's */
     bool host_memory; /* device memory is host memory: nothing needs uploading */
     unsigned char identity[16]; /* of the GPU, the same in every process that opens it */
 };
@@ -106,6 +107,7 @@ struct device_ops {
     void (*copy)(struct queue *q, const struct op_copy *op);
     void (*mean_rows)(struct queue *q, const struct op_mean_rows *op);
     void (*patchify)(struct queue *q, const struct op_patchify *op);
+    void (*place_tokens)(struct queue *q, const struct op_place_tokens *op);
     const struct train_ops *train; /* what training adds; NULL: cannot train */
     const struct peers_ops *peers; /* between processes; NULL: through the host (peers.h) */
 

@@ -103,19 +103,40 @@ struct op_mean_rows {
     int sequences, skip;
 };
 
+/* One picture on its way into patches: planes (host or device f32 [channels, height, width]),
+ * or 8-bit pixels (host, [height, width, 3]), which are normalised. */
+struct op_picture {
+    const float *planes;
+    const uint8_t *pixels;
+    int height, width;
+    float mean[3], std[3];
+};
+
 /*
- * y [(height / patch) * (width / patch), channels * patch * patch], columns in the order of
- * the patch weight (channel, row, column); rows row-major over the grid. From planes (host or
- * device f32 [channels, height, width]) or from 8-bit pixels [height, width, 3], each value
- * then ((v / 255) - mean) / std in f32, one rounding an operation, as torchvision does. What
- * is left of the size after whole patches is dropped. y: activation or f32.
+ * The patches of pictures of any sizes, one picture behind another: of each (height / patch) *
+ * (width / patch) rows, row-major over its grid. y [all of them, channels * patch * patch],
+ * columns in the order of the patch weight (channel, row, column). Pixels become ((v / 255) -
+ * mean) / std in f32, one rounding an operation, as torchvision does. What is left of a size
+ * after whole patches is dropped. y: activation or f32.
  */
 struct op_patchify {
     struct mat y;
-    const float *planes;
-    const uint8_t *pixels;
-    int channels, height, width, patch;
-    float mean[3], std[3];
+    const struct op_picture *pictures; /* [count] */
+    int count, channels, patch;
+};
+
+/*
+ * The tokens that enter the network. Rows starts[i] .. starts[i + 1] - 1 of y are picture i's:
+ * cls [dim], registers [registers, dim], and its rows of x plus positions[i] [rows, dim]. x
+ * [rows of all pictures, dim]: embedded patches, one picture behind another. y, x: f32 (ref:
+ * f32 or f64); the vectors: f32 in device memory. Other rows of y stay.
+ */
+struct op_place_tokens {
+    struct mat y, x;
+    const float *cls, *registers;
+    const float *const *positions; /* [count] */
+    const int *starts;             /* [count + 1] */
+    int count, register_count;
 };
 
 void dn_linear(struct queue *q, struct op_linear op);
@@ -128,5 +149,6 @@ void dn_put_rows(struct queue *q, struct op_put_rows op);
 void dn_copy(struct queue *q, struct op_copy op);
 void dn_mean_rows(struct queue *q, struct op_mean_rows op);
 void dn_patchify(struct queue *q, struct op_patchify op);
+void dn_place_tokens(struct queue *q, struct op_place_tokens op);
 
 #endif

@@ -48,6 +48,34 @@ static struct mat take_stream(struct forward *f, struct bump *bump)
     return take_mat(bump, f->starts[f->count], f->vit->config.dim, f64 ? DINO_F64 : DINO_F32);
 }
 
+static int patches_of(const struct forward *f, int picture)
+{
+    return f->positions[picture].rows * f->positions[picture].cols;
+}
+
+/* Pictures are embedded in groups: the one that begins with `first`, its patches, its end. */
+static int group_end(const struct forward *f, int first, int *patches)
+{
+    int last = first;
+
+    *patches = 0;
+    while (last < f->count &&
+           (last == first || *patches + patches_of(f, last) <= f->vit->device->patch_rows))
+        *patches += patches_of(f, last++);
+    return last;
+}
+
+static int largest_group(const struct forward *f)
+{
+    int most = 0, patches;
+
+    for (int first = 0; first < f->count;) {
+        first = group_end(f, first, &patches);
+        most = patches > most ? patches : most;
+    }
+    return most;
+}
+
 static void layout_results(struct forward *f, struct bump *bump)
 {
     const struct dino_request *request = f->request;
@@ -86,8 +114,9 @@ struct forward_bytes dn_forward_layout(struct forward *f, char *results, char *s
     /* patches, then q k v, then the FFN's middle: never alive together */
     struct bump first = bump, second = bump, third = bump;
     f->ffn_rows = slice_rows(f->vit->device, tokens);
-    f->patches =
-        take_mat(&first, f->most_patches, c->channels * c->patch * c->patch, activation);
+    int group = largest_group(f);
+    f->patches = take_mat(&first, group, c->channels * c->patch * c->patch, activation);
+    f->embedded = take_mat(&first, group, c->dim, f->x.dtype);
     f->wide = take_mat(&second, tokens, 3 * c->dim, activation);
     f->hidden = take_mat(&third, f->ffn_rows, c->hidden, activation);
     if (c->ffn == DINO_FFN_SWIGLU && !f->vit->device->gates)
@@ -98,72 +127,78 @@ struct forward_bytes dn_forward_layout(struct forward *f, char *results, char *s
 
 /* ---- tokens ---- */
 
-static void embed_patches(struct forward *f, int i)
+static struct op_picture picture_of(const struct dino_input *input)
+{
+    static const float mean[] = {0.485F, 0.456F, 0.406F}, std[] = {0.229F, 0.224F, 0.225F};
+    struct op_picture picture = {.planes = input->planes,
+                                 .pixels = input->pixels,
+                                 .height = input->height,
+                                 .width = input->width};
+
+    memcpy(picture.mean, input->mean ? input->mean : mean, sizeof picture.mean);
+    memcpy(picture.std, input->std ? input->std : std, sizeof picture.std);
+    return picture;
+}
+
+/* [class + its position, registers, patches + theirs] for pictures first .. last - 1. */
+static void embed_group(struct forward *f, int first, int last, int rows)
 {
     const struct vit *vit = f->vit;
     const struct vit_config *c = &vit->config;
-    const struct dino_input *input = &f->inputs[i];
-    const struct position_grid *grid = &f->positions[i];
-    static const float mean[] = {0.485F, 0.456F, 0.406F}, std[] = {0.229F, 0.224F, 0.225F};
-    int count = grid->rows * grid->cols;
-    struct mat patches = dn_mat_rows(f->patches, 0, count);
-    struct mat positions = dn_mat((void *)(uintptr_t)grid->data, count, c->dim, DINO_F32);
-    int first = f->starts[i] + 1 + c->registers;
+    struct mat patches = dn_mat_rows(f->patches, 0, rows);
+    struct mat embedded = dn_mat_rows(f->embedded, 0, rows);
 
-    struct op_patchify patchify = {
-        .y = patches,
-        .planes = input->planes,
-        .pixels = input->pixels,
-        .channels = c->channels,
-        .height = input->height,
-        .width = input->width,
-        .patch = c->patch,
-    };
-    memcpy(patchify.mean, input->mean ? input->mean : mean, sizeof patchify.mean);
-    memcpy(patchify.std, input->std ? input->std : std, sizeof patchify.std);
-    dn_patchify(f->queue, patchify);
-    dn_linear(f->queue, (struct op_linear){
-                            .y = dn_mat_rows(f->x, first, count),
-                            .x = patches,
-                            .w = vit->patch,
-                            .residual = positions,
-                        });
-    if (!input->mask)
-        return;
-
-    /* a masked patch is replaced by the mask token, and keeps its position */
-    int masked = 0;
-    for (int p = 0; p < count; p++)
-        if (input->mask[p])
-            f->index[masked++] = p;
-    dn_put_rows(f->queue, (struct op_put_rows){
-                              .y = dn_mat_rows(f->x, first, count),
-                              .x = positions,
-                              .add = dn_mat((void *)(uintptr_t)vit->mask, 1, c->dim, DINO_F32),
-                              .to = f->index,
-                              .from = f->index,
-                              .count = masked,
-                          });
+    for (int i = first; i < last; i++) {
+        f->pictures[i] = picture_of(&f->inputs[i]);
+        f->grids[i] = f->positions[i].data;
+    }
+    dn_patchify(f->queue, (struct op_patchify){.y = patches,
+                                               .pictures = f->pictures + first,
+                                               .count = last - first,
+                                               .channels = c->channels,
+                                               .patch = c->patch});
+    dn_linear(f->queue, (struct op_linear){.y = embedded, .x = patches, .w = vit->patch});
+    dn_place_tokens(f->queue, (struct op_place_tokens){.y = f->x,
+                                                       .x = embedded,
+                                                       .cls = vit->cls,
+                                                       .registers = vit->registers,
+                                                       .positions = f->grids + first,
+                                                       .starts = f->starts + first,
+                                                       .count = last - first,
+                                                       .register_count = c->registers});
 }
 
-/* [class + its position, registers, patches + theirs] for every picture. */
-static void embed(struct forward *f)
+/* A masked patch is replaced by the mask token, and keeps its position. */
+static void mask(struct forward *f, int i)
 {
     const struct vit_config *c = &f->vit->config;
-    struct mat cls = dn_mat((void *)(uintptr_t)f->vit->cls, 1, c->dim, DINO_F32);
-    struct mat registers =
-        dn_mat((void *)(uintptr_t)f->vit->registers, c->registers, c->dim, DINO_F32);
+    int count = patches_of(f, i), masked = 0;
 
-    for (int i = 0; i < f->count; i++)
-        embed_patches(f, i);
+    for (int p = 0; p < count; p++)
+        if (f->inputs[i].mask[p])
+            f->index[masked++] = p;
     dn_put_rows(f->queue,
-                (struct op_put_rows){.y = f->x, .x = cls, .to = f->starts, .count = f->count});
-    for (int i = 0; i < f->count && c->registers; i++)
-        dn_put_rows(f->queue, (struct op_put_rows){
-                                  .y = dn_mat_rows(f->x, f->starts[i] + 1, c->registers),
-                                  .x = registers,
-                                  .count = c->registers,
-                              });
+                (struct op_put_rows){
+                    .y = dn_mat_rows(f->x, f->starts[i] + 1 + c->registers, count),
+                    .x = dn_mat((void *)(uintptr_t)f->grids[i], count, c->dim, DINO_F32),
+                    .add = dn_mat((void *)(uintptr_t)f->vit->mask, 1, c->dim, DINO_F32),
+                    .to = f->index,
+                    .from = f->index,
+                    .count = masked,
+                });
+}
+
+static void embed(struct forward *f)
+{
+    int patches;
+
+    for (int first = 0, last; first < f->count; first = last) {
+        last = group_end(f, first, &patches);
+        embed_group(f, first, last, patches);
+    }
+    for (int i = 0; i < f->count; i++)
+        if (f->inputs[i].mask)
+            mask(f, i);
 }
 
 /* ---- one block: x += ls1 * attention(norm1(x)); x += ls2 * ffn(norm2(x)) ---- */

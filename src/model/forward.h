@@ -30,15 +30,17 @@ struct forward {
     const struct dino_request *request; /* layers are set */
     int *starts;                        /* [count + 1] first row of each picture */
     struct position_grid *positions;    /* [count] */
-    int *index;                         /* host scratch [largest number of tokens + count] */
-    int most_patches;                   /* of one picture */
+    int *index;                         /* host scratch [patches of the largest picture] */
+    struct op_picture *pictures;        /* host scratch [count] */
+    const float **grids;                /* host scratch [count] */
 
     /* device memory, placed by dn_forward_layout */
-    struct mat x;       /* [tokens, dim] f32: the residual stream */
-    struct mat normed;  /* [tokens, dim] activation: LayerNorm or attention output */
-    struct mat wide;    /* [tokens, 3 dim] activation: q, k, v */
-    struct mat patches; /* [most_patches, channels * patch^2], shares wide's memory */
-    struct mat hidden;  /* [ffn_rows, hidden], shares wide's memory */
+    struct mat x;        /* [tokens, dim] f32: the residual stream */
+    struct mat normed;   /* [tokens, dim] activation: LayerNorm or attention output */
+    struct mat wide;     /* [tokens, 3 dim] activation: q, k, v */
+    struct mat patches;  /* [rows of a group, channels * patch^2], shares wide's memory */
+    struct mat embedded; /* [the same, dim], behind them */
+    struct mat hidden;   /* [ffn_rows, hidden], shares wide's memory */
     struct mat both; /* [ffn_rows, 2 hidden]: SwiGLU's halves, where the device has no gates */
     int ffn_rows;    /* rows that pass the FFN together */
     struct mat *layers; /* [layer_count] f32 [tokens, dim]: what was asked for */

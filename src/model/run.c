@@ -70,6 +70,7 @@ static bool plan_batch(struct dino_session *s, struct run *run, struct dino_erro
     struct forward *f = &run->forward;
     struct arena *arena = &run->arena;
     int64_t tokens = 0;
+    int most = 0; /* patches of a picture */
 
     f->starts = dn_arena_array(arena, (size_t)f->count + 1, sizeof *f->starts, err);
     f->positions = dn_arena_array(arena, (size_t)f->count, sizeof *f->positions, err);
@@ -77,7 +78,9 @@ static bool plan_batch(struct dino_session *s, struct run *run, struct dino_erro
         dn_arena_array(arena, (size_t)f->request->layer_count + 1, sizeof *f->layers, err);
     f->maps =
         dn_arena_array(arena, (size_t)f->request->attention_count + 1, sizeof *f->maps, err);
-    if (!f->starts || !f->positions || !f->layers || !f->maps)
+    f->pictures = dn_arena_array(arena, (size_t)f->count, sizeof *f->pictures, err);
+    f->grids = dn_arena_array(arena, (size_t)f->count, sizeof *f->grids, err);
+    if (!f->starts || !f->positions || !f->layers || !f->maps || !f->pictures || !f->grids)
         return false;
     f->starts[0] = 0;
     for (int i = 0; i < f->count; i++) {
@@ -91,11 +94,10 @@ static bool plan_batch(struct dino_session *s, struct run *run, struct dino_erro
             return dn_fail(err, DINO_EARG, "more than %d tokens in one batch", INT32_MAX / 2);
         if (!dn_session_grid(s, rows, cols, &f->positions[i], err))
             return false;
-        if (rows * cols > f->most_patches)
-            f->most_patches = rows * cols;
+        most = rows * cols > most ? rows * cols : most;
         f->starts[i + 1] = (int)tokens;
     }
-    f->index = dn_arena_array(arena, (size_t)f->most_patches, sizeof *f->index, err);
+    f->index = dn_arena_array(arena, (size_t)most, sizeof *f->index, err);
     return f->index != NULL;
 }
 

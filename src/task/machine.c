@@ -6,9 +6,9 @@
 #include "compute/peers.h"
 #include "image/image.h"
 
-static const char *const ops[] = {"linear", "attend",   "attention_map", "layernorm",
-                                  "gelu",   "swiglu",   "patchify",      "put_rows",
-                                  "copy",   "mean_rows"};
+static const char *const ops[] = {"linear",   "attend", "attention_map", "layernorm",
+                                  "gelu",     "swiglu", "patchify",      "place_tokens",
+                                  "put_rows", "copy",   "mean_rows"};
 static const enum dino_dtype dtypes[] = {DINO_F32, DINO_BF16, DINO_I8};
 
 enum {

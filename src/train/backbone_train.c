@@ -204,19 +204,24 @@ static void embed_patches(struct backbone *b, struct net_params p, const struct 
     const struct vit_config *c = &b->table->config.backbone;
     struct mat embedded = first_rows(b->embedded, b->patches);
 
-    for (int v = 0; v < b->views; v++) /* of pixels, as the official transform normalises */
+    for (int v = 0; v < b->views; v++) { /* one by one: their bytes go up as they come */
+        const struct op_picture picture = {
+            .planes = views[v].planes,
+            .pixels = views[v].pixels,
+            .mean = {0.485F, 0.456F, 0.406F}, /* as the official transform normalises */
+            .std = {0.229F, 0.224F, 0.225F},
+            .height = b->group[views[v].group].height,
+            .width = b->group[views[v].group].width,
+        };
         dn_patchify(b->queue, (struct op_patchify){
                                   .y = dn_mat_rows(b->pixels, b->patch_starts[v],
                                                    grid_of(b, views[v].group)),
-                                  .planes = views[v].planes,
-                                  .pixels = views[v].pixels,
-                                  .mean = {0.485F, 0.456F, 0.406F},
-                                  .std = {0.229F, 0.224F, 0.225F},
+                                  .pictures = &picture,
+                                  .count = 1,
                                   .channels = c->channels,
-                                  .height = b->group[views[v].group].height,
-                                  .width = b->group[views[v].group].width,
                                   .patch = c->patch,
                               });
+    }
     dn_matmul(b->queue, (struct op_matmul){
                             .y = embedded,
                             .a = first_rows(b->pixels, b->patches),

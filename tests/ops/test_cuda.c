@@ -203,13 +203,11 @@ static void run_all(enum dino_dtype dtype, uint8_t *pixels, float *out)
 
     wide16.data = (void *)(((uintptr_t)wide.mat.data + 15) / 16 * 16); /* for tensor cores */
     memset(wide16.data, 0x3c, 64);
-    dn_patchify(q, (struct op_patchify){.y = patches.mat,
-                                        .pixels = pixels,
-                                        .channels = 3,
-                                        .height = 7 * 14,
-                                        .width = 10 * 14,
-                                        .patch = 14,
-                                        .std = {1, 1, 1}});
+    struct op_picture picture = {
+        .pixels = pixels, .height = 7 * 14, .width = 10 * 14, .std = {1, 1, 1}};
+    dn_patchify(
+        q, (struct op_patchify){
+               .y = patches.mat, .pictures = &picture, .count = 1, .channels = 3, .patch = 14});
     dn_copy(q, (struct op_copy){stream, dn_mat_cols(patches.mat, 0, DIM)});
     dn_attend(q, (struct op_attend){.y = mixed.mat,
                                     .qkv = wide16,

@@ -7,9 +7,9 @@
 
 #include "ops/testing_ops.h"
 
-static const char *const op_names[] = {"linear",    "attend",  "attention_map", "layernorm",
-                                       "swiglu",    "gelu",    "put_rows",      "copy",
-                                       "mean_rows", "patchify"};
+static const char *const op_names[] = {"linear",    "attend",   "attention_map", "layernorm",
+                                       "swiglu",    "gelu",     "put_rows",      "copy",
+                                       "mean_rows", "patchify", "place_tokens"};
 
 TEST(every_operation_has_a_kernel_with_a_name)
 {

@@ -183,25 +183,49 @@ TEST(patches_are_channels_of_rows_of_columns)
     for (int i = 0; i < 30; i++)
         planes[i] =
             (float)i; /* element (channel, row, column) is 15 channel + 5 row + column */
+    struct op_picture picture = {.planes = planes, .height = 3, .width = 5};
     dn_patchify(q, (struct op_patchify){.y = dn_mat(y, 2, 8, DINO_F64),
-                                        .planes = planes,
+                                        .pictures = &picture,
+                                        .count = 1,
                                         .channels = 2,
-                                        .height = 3,
-                                        .width = 5,
                                         .patch = 2});
     static const double wanted[] = {0, 1, 5, 6, 15, 16, 20, 21, 2, 3, 7, 8, 17, 18, 22, 23};
     CHECK(memcmp(y, wanted, sizeof y) == 0);
 
     uint8_t pixels[] = {0, 128, 255};
+    picture = (struct op_picture){.pixels = pixels,
+                                  .height = 1,
+                                  .width = 1,
+                                  .mean = {0.5F, 0.25F, 0},
+                                  .std = {0.5F, 0.5F, 2}};
     dn_patchify(q, (struct op_patchify){.y = dn_mat(y, 1, 3, DINO_F64),
-                                        .pixels = pixels,
+                                        .pictures = &picture,
+                                        .count = 1,
                                         .channels = 3,
-                                        .height = 1,
-                                        .width = 1,
-                                        .patch = 1,
-                                        .mean = {0.5F, 0.25F, 0},
-                                        .std = {0.5F, 0.5F, 2}});
+                                        .patch = 1});
     CHECK(y[0] == -1 && y[1] == (128.0F / 255.0F - 0.25F) / 0.5F && y[2] == 0.5);
+    close_ref(device, q);
+}
+
+TEST(tokens_are_class_registers_and_patches_with_positions)
+{
+    struct device *device;
+    struct queue *q = open_ref(&device);
+    double x[] = {1, 2, 3}, all[10] = {-1};
+    const float cls = 10, registers[] = {20, 21}, one[] = {0.5F}, two[] = {0.25F, 0.125F};
+    const float *positions[] = {one, two};
+    const int starts[] = {1, 5, 10};
+
+    dn_place_tokens(q, (struct op_place_tokens){.y = dn_mat(all, 10, 1, DINO_F64),
+                                                .x = dn_mat(x, 3, 1, DINO_F64),
+                                                .cls = &cls,
+                                                .registers = registers,
+                                                .positions = positions,
+                                                .starts = starts,
+                                                .count = 2,
+                                                .register_count = 2});
+    static const double wanted[] = {-1, 10, 20, 21, 1.5, 10, 20, 21, 2.25, 3.125};
+    CHECK(memcmp(all, wanted, sizeof all) == 0);
     close_ref(device, q);
 }
 

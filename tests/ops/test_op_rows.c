@@ -1,4 +1,5 @@
-/* layernorm, put_rows, mean_rows and patchify on every device against the reference. */
+/* layernorm, put_rows, mean_rows, patchify and place_tokens on every device against the
+ * reference. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -183,31 +184,46 @@ TEST(mean_rows_agrees_on_every_shape)
 struct patch_case {
     int channels, height, width, patch, pad;
     bool pixels;
+    int count; /* pictures, each a patch narrower and higher than the one before; 0: one */
 };
 
 /* f32 patches are not near the reference, they are the same bits. */
 static void check_patchify(struct bench *b, const struct patch_case *t, enum dino_dtype dtype)
 {
-    int rows = (t->height / t->patch) * (t->width / t->patch);
-    int cols = t->channels * t->patch * t->patch;
-    size_t count = (size_t)t->channels * (size_t)t->height * (size_t)t->width;
-    float *planes = ops_vector((int)count, 2, 61);
-    uint8_t *pixels = malloc(count);
+    int count = t->count ? t->count : 1, rows = 0, cols = t->channels * t->patch * t->patch;
+    size_t most = 0;
+    struct op_picture pictures[16];
+
+    CHECK(count <= 16);
+    for (int i = 0; i < count; i++) {
+        struct op_picture *p = &pictures[i];
+        *p = (struct op_picture){.height = t->height + i * t->patch,
+                                 .width = t->width - i * t->patch,
+                                 .mean = {0.485F, 0.456F, 0.406F + (float)i},
+                                 .std = {0.229F, 0.224F, 0.225F}};
+        rows += (p->height / t->patch) * (p->width / t->patch);
+        most += (size_t)t->channels * (size_t)p->height * (size_t)p->width;
+    }
+    float *planes = ops_vector((int)most, 2, 61);
+    uint8_t *pixels = malloc(most);
     struct guarded y = ops_random(rows, cols, t->pad, dtype, 1, 62);
     struct guarded truth = ops_like(&y);
-    struct op_patchify op = {.y = y.mat,
-                             .planes = t->pixels ? NULL : planes,
-                             .pixels = t->pixels ? pixels : NULL,
-                             .channels = t->channels,
-                             .height = t->height,
-                             .width = t->width,
-                             .patch = t->patch,
-                             .mean = {0.485F, 0.456F, 0.406F},
-                             .std = {0.229F, 0.224F, 0.225F}};
+    size_t at = 0;
 
     CHECK(pixels);
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < most; i++)
         pixels[i] = (uint8_t)(i * 37 + i / 251);
+    for (int i = 0; i < count; i++) { /* of several every second one is of planes */
+        bool bytes = count > 1 ? i % 2 == 0 && t->pixels : t->pixels;
+        pictures[i].planes = bytes ? NULL : planes + at;
+        pictures[i].pixels = bytes ? pixels + at : NULL;
+        at += (size_t)t->channels * (size_t)pictures[i].height * (size_t)pictures[i].width;
+    }
+    struct op_patchify op = {.y = y.mat,
+                             .pictures = pictures,
+                             .count = count,
+                             .channels = t->channels,
+                             .patch = t->patch};
     dn_patchify(b->queue, op);
     op.y = truth.mat;
     dn_patchify(b->ref_queue, op);
@@ -223,10 +239,22 @@ static void check_patchify(struct bench *b, const struct patch_case *t, enum din
 TEST(patchify_gives_the_same_bits_as_the_reference)
 {
     static const struct patch_case cases[] = {
-        {3, 224, 224, 14, 0, true}, {3, 224, 224, 14, 0, false}, {3, 57, 43, 14, 5, true},
-        {3, 57, 43, 14, 5, false},  {1, 16, 33, 16, 0, false},   {3, 16, 16, 16, 1, true},
-        {4, 30, 45, 15, 0, false},  {3, 9, 10, 3, 2, true},      {3, 5, 7, 1, 0, true},
-        {3, 518, 518, 14, 0, true}, {3, 13, 100, 14, 0, true},   {3, 32, 32, 8, 0, true},
+        {3, 224, 224, 14, 0, true, 0},
+        {3, 224, 224, 14, 0, false, 0},
+        {3, 57, 43, 14, 5, true, 0},
+        {3, 57, 43, 14, 5, false, 0},
+        {1, 16, 33, 16, 0, false, 0},
+        {3, 16, 16, 16, 1, true, 0},
+        {4, 30, 45, 15, 0, false, 0},
+        {3, 9, 10, 3, 2, true, 0},
+        {3, 5, 7, 1, 0, true, 0},
+        {3, 518, 518, 14, 0, true, 0},
+        {3, 13, 100, 14, 0, true, 0},
+        {3, 32, 32, 8, 0, true, 0},
+        {3, 15, 60, 14, 0, true, 2},
+        {3, 10, 60, 7, 3, true, 8},
+        {2, 9, 50, 3, 1, false, 16},
+        {3, 14, 45, 14, 0, true, 4}, /* the last one is narrower than a patch */
     };
     int devices = ops_devices();
 
@@ -236,6 +264,62 @@ TEST(patchify_gives_the_same_bits_as_the_reference)
             check_patchify(&b, &cases[i], b.dtype);
             check_patchify(&b, &cases[i], DINO_F32);
         }
+        ops_close(&b);
+    }
+}
+
+/* ---- place_tokens ---- */
+
+/* Pictures of 1, 4, 7, ... patches, the first row of y not theirs. */
+static void check_place_tokens(struct bench *b, int count, int registers, int dim, int pad)
+{
+    int *starts = malloc(((size_t)count + 1) * sizeof *starts), patches = 0;
+    const float **positions = malloc((size_t)count * sizeof *positions);
+
+    CHECK(starts && positions);
+    starts[0] = 1;
+    for (int i = 0; i < count; i++) {
+        starts[i + 1] = starts[i] + 1 + registers + 1 + 3 * i;
+        patches += 1 + 3 * i;
+    }
+    float *vectors = ops_vector((2 + registers + 3 * count) * dim, 1, 71);
+    for (int i = 0; i < count; i++)
+        positions[i] = vectors + (1 + registers) * dim;
+    struct guarded x = ops_random(patches, dim, pad, DINO_F32, 1, 72);
+    struct guarded y = ops_random(starts[count] + 1, dim, pad, DINO_F32, 1, 73);
+    struct guarded truth = ops_like(&y);
+    struct op_place_tokens op = {.y = y.mat,
+                                 .x = x.mat,
+                                 .cls = vectors,
+                                 .registers = registers ? vectors + dim : NULL,
+                                 .positions = positions,
+                                 .starts = starts,
+                                 .count = count,
+                                 .register_count = registers};
+    dn_place_tokens(b->queue, op);
+    op.y = truth.mat;
+    dn_place_tokens(b->ref_queue, op);
+    ops_finish(b);
+    CHECK(memcmp(y.block, truth.block, y.bytes) == 0);
+    ops_check_guards(&x);
+    ops_free(&x);
+    ops_free(&y);
+    ops_free(&truth);
+    free(vectors);
+    free(positions);
+    free(starts);
+}
+
+TEST(place_tokens_gives_the_same_bits_as_the_reference)
+{
+    static const int counts[] = {1, 2, 3, 5}, dims[] = {1, 7, 64, 130, 384};
+    int devices = ops_devices();
+
+    for (int d = 0; d < devices; d++) {
+        struct bench b = ops_open(d);
+        for (int c = 0; c < 4; c++)
+            for (int i = 0; i < 5; i++)
+                check_place_tokens(&b, counts[c], c % 3 * 4, dims[i], i % 2 * 3);
         ops_close(&b);
     }
 }

@@ -183,6 +183,25 @@ static void patchify(struct queue *base, const struct op_patchify *given)
     end(q);
 }
 
+static void place_tokens(struct queue *base, const struct op_place_tokens *given)
+{
+    struct mirror_queue *q = begin(base);
+    struct op_place_tokens op = *given;
+    const float *positions[OPERANDS];
+    int dim = op.y.cols, front = 1 + op.register_count;
+
+    place_mat(q, &op.y, true);
+    place_mat(q, &op.x, false);
+    op.cls = place_vector(q, op.cls, dim);
+    op.registers = place_vector(q, op.registers, op.register_count * dim);
+    for (int i = 0; i < op.count; i++)
+        positions[i] =
+            place_vector(q, op.positions[i], (op.starts[i + 1] - op.starts[i] - front) * dim);
+    op.positions = positions;
+    dn_place_tokens(q->inner, op);
+    end(q);
+}
+
 /* ---- training: what is written may be read as well ---- */
 
 #define BOTH(field) place_mat(q, &op.field, true)
@@ -343,6 +362,7 @@ static const struct device_ops mirror_ops = {
     .copy = copy,
     .mean_rows = mean_rows,
     .patchify = patchify,
+    .place_tokens = place_tokens,
     .train = &mirror_train_ops,
     .kernel_name = kernel_name,
     .peak = peak,

@@ -107,8 +107,9 @@ static void linear(struct queue *q, const struct op_linear *op)
 
 static const char *kernel_name(const struct device *d, const char *op)
 {
-    static const char *const ours[] = {"layernorm", "swiglu",    "gelu",     "put_rows",
-                                       "copy",      "mean_rows", "patchify", NULL};
+    static const char *const ours[] = {"layernorm", "swiglu",       "gelu",
+                                       "put_rows",  "copy",         "mean_rows",
+                                       "patchify",  "place_tokens", NULL};
     const struct cpu_device *cpu = (const struct cpu_device *)d;
 
     if (strcmp(op, "linear") == 0)
@@ -175,6 +176,7 @@ static const struct device_ops cpu_ops = {
     .copy = dn_cpu_copy,
     .mean_rows = dn_cpu_mean_rows,
     .patchify = dn_cpu_patchify,
+    .place_tokens = dn_cpu_place_tokens,
     .train = &dn_cpu_train_ops,
     .kernel_name = kernel_name,
     .peak = peak,

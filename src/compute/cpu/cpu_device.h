@@ -86,6 +86,7 @@ void dn_cpu_layernorm(struct queue *q, const struct op_layernorm *op);
 void dn_cpu_put_rows(struct queue *q, const struct op_put_rows *op);
 void dn_cpu_mean_rows(struct queue *q, const struct op_mean_rows *op);
 void dn_cpu_patchify(struct queue *q, const struct op_patchify *op);
+void dn_cpu_place_tokens(struct queue *q, const struct op_place_tokens *op);
 
 /* cpu_points.c */
 void dn_cpu_swiglu(struct queue *q, const struct op_swiglu *op);

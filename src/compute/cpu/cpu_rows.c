@@ -1,4 +1,4 @@
-/* Operations on whole rows: layernorm, put_rows, mean_rows, patchify. */
+/* Operations on whole rows: layernorm, put_rows, mean_rows, patchify, place_tokens. */
 #include <math.h>
 #include <string.h>
 
@@ -120,26 +120,28 @@ static void pixel_table(float table[256], float mean, float std)
 }
 
 /* One patch's rows of one channel, to `to` [patch, patch]. */
-static void patch_channel(float *to, const struct op_patchify *op, const float table[256],
-                          int channel, int top, int left)
+static void patch_channel(float *to, const struct op_picture *picture, int patch,
+                          const float table[256], int channel, int top, int left)
 {
-    for (int r = 0; r < op->patch; r++, to += op->patch) {
-        size_t at = (size_t)(top + r) * (size_t)op->width + (size_t)left;
-        if (op->planes) {
-            size_t plane = (size_t)op->height * (size_t)op->width;
-            memcpy(to, op->planes + (size_t)channel * plane + at,
-                   (size_t)op->patch * sizeof *to);
+    for (int r = 0; r < patch; r++, to += patch) {
+        size_t at = (size_t)(top + r) * (size_t)picture->width + (size_t)left;
+        if (picture->planes) {
+            size_t plane = (size_t)picture->height * (size_t)picture->width;
+            memcpy(to, picture->planes + (size_t)channel * plane + at,
+                   (size_t)patch * sizeof *to);
             continue;
         }
-        const uint8_t *pixels = op->pixels + at * 3 + (size_t)channel;
-        for (int c = 0; c < op->patch; c++)
+        const uint8_t *pixels = picture->pixels + at * 3 + (size_t)channel;
+        for (int c = 0; c < patch; c++)
             to[c] = table[pixels[3 * c]];
     }
 }
 
 struct patch_job {
     const struct kernels *k;
-    const struct op_patchify *op;
+    const struct op_picture *picture;
+    struct mat y;
+    int channels, patch;
     float tables[3][256];
     float *rows; /* a row's channel of f32 for each row, where y is not f32 */
 };
@@ -147,30 +149,86 @@ struct patch_job {
 static void patch_rows(void *argument, int first, int last)
 {
     const struct patch_job *job = argument;
-    const struct op_patchify *op = job->op;
-    int grid_cols = op->width / op->patch, area = op->patch * op->patch;
+    int patch = job->patch, across = job->picture->width / patch, area = patch * patch;
 
     for (int r = first; r < last; r++)
-        for (int channel = 0; channel < op->channels; channel++) {
+        for (int channel = 0; channel < job->channels; channel++) {
             float *buffer = job->rows ? job->rows + (size_t)r * (size_t)area : NULL;
-            float *to = dn_cpu_room(buffer, op->y, r, channel * area);
-            patch_channel(to, op, job->tables[channel < 3 ? channel : 0], channel,
-                          r / grid_cols * op->patch, r % grid_cols * op->patch);
-            dn_cpu_store(job->k, op->y, r, channel * area, to, (size_t)area);
+            float *to = dn_cpu_room(buffer, job->y, r, channel * area);
+            patch_channel(to, job->picture, patch, job->tables[channel < 3 ? channel : 0],
+                          channel, r / across * patch, r % across * patch);
+            dn_cpu_store(job->k, job->y, r, channel * area, to, (size_t)area);
         }
+}
+
+static void patchify_one(struct queue *q, struct patch_job *job)
+{
+    const struct op_picture *picture = job->picture;
+
+    for (int channel = 0; picture->pixels && !picture->planes && channel < 3; channel++)
+        pixel_table(job->tables[channel], picture->mean[channel], picture->std[channel]);
+    if (job->y.dtype != DINO_F32) {
+        size_t area = (size_t)job->patch * (size_t)job->patch;
+        job->rows = dn_cpu_scratch(q, (size_t)job->y.rows * area * sizeof *job->rows);
+        if (!job->rows)
+            return;
+    }
+    dn_cpu_rows(q, job->y.rows, (size_t)job->y.cols, patch_rows, job);
 }
 
 void dn_cpu_patchify(struct queue *q, const struct op_patchify *op)
 {
-    struct patch_job job = {.k = dn_cpu_kernels(q), .op = op};
-    size_t area = (size_t)op->patch * (size_t)op->patch;
+    struct patch_job job = {
+        .k = dn_cpu_kernels(q), .channels = op->channels, .patch = op->patch};
+    int first = 0;
 
-    for (int channel = 0; op->pixels && !op->planes && channel < 3; channel++)
-        pixel_table(job.tables[channel], op->mean[channel], op->std[channel]);
-    if (op->y.dtype != DINO_F32) {
-        job.rows = dn_cpu_scratch(q, (size_t)op->y.rows * area * sizeof *job.rows);
-        if (!job.rows)
-            return;
+    for (int i = 0; i < op->count; i++) {
+        job.picture = &op->pictures[i];
+        int rows = (job.picture->height / op->patch) * (job.picture->width / op->patch);
+        job.y = dn_mat_rows(op->y, first, rows);
+        if (rows > 0)
+            patchify_one(q, &job);
+        first += rows;
     }
-    dn_cpu_rows(q, op->y.rows, (size_t)op->y.cols, patch_rows, &job);
+}
+
+struct place_job {
+    const struct kernels *k;
+    const struct op_place_tokens *op;
+};
+
+static void place_row(const struct place_job *job, int i, int row)
+{
+    const struct op_place_tokens *op = job->op;
+    size_t dim = (size_t)op->y.cols;
+    int token = row - op->starts[i], patch = token - 1 - op->register_count;
+    float *to = dn_cpu_at(op->y, row, 0);
+
+    if (patch >= 0) {
+        int from = row - op->starts[0] - (i + 1) * (1 + op->register_count);
+        job->k->add(to, dn_cpu_at(op->x, from, 0), op->positions[i] + (size_t)patch * dim, dim);
+    } else {
+        const float *front = token ? op->registers + (size_t)(token - 1) * dim : op->cls;
+        memcpy(to, front, dim * sizeof *to);
+    }
+}
+
+static void place_range(void *argument, int first, int last)
+{
+    const struct place_job *job = argument;
+    const int *starts = job->op->starts;
+
+    for (int i = 0, row = first + starts[0]; row < last + starts[0]; row++) {
+        while (row >= starts[i + 1])
+            i++;
+        place_row(job, i, row);
+    }
+}
+
+void dn_cpu_place_tokens(struct queue *q, const struct op_place_tokens *op)
+{
+    struct place_job job = {dn_cpu_kernels(q), op};
+
+    dn_cpu_rows(q, op->starts[op->count] - op->starts[0], (size_t)op->y.cols, place_range,
+                &job);
 }

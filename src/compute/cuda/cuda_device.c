@@ -186,9 +186,9 @@ static void device_close(struct device *d)
 
 static const char *kernel_name(const struct device *d, const char *op)
 {
-    static const char *const ours[] = {"attention_map", "layernorm", "swiglu",
-                                       "gelu",          "put_rows",  "copy",
-                                       "mean_rows",     "patchify",  NULL};
+    static const char *const ours[] = {"attention_map", "layernorm", "swiglu",    "gelu",
+                                       "put_rows",      "copy",      "mean_rows", "patchify",
+                                       "place_tokens",  NULL};
     bool halves = d->activation == DINO_BF16 || d->activation == DINO_F16;
 
     if (strcmp(op, "linear") == 0)
@@ -235,6 +235,7 @@ static const struct device_ops cuda_ops = {
     .copy = dn_cuda_copy,
     .mean_rows = dn_cuda_mean_rows,
     .patchify = dn_cuda_patchify,
+    .place_tokens = dn_cuda_place_tokens,
     .train = &dn_cuda_train_ops,
     .peers = &dn_cuda_peers_ops,
     .kernel_name = kernel_name,
@@ -296,7 +297,8 @@ static struct cuda_device *device_new(enum dino_dtype dtype, int threads,
                               .activation = dtype == DINO_TF32 ? DINO_F32 : dtype,
                               .threads = threads,
                               .scales = true,
-                              .ffn_rows = 1 << 16};
+                              .ffn_rows = 1 << 16,
+                              .patch_rows = 1 << 16};
     d->tf32 = dtype == DINO_TF32;
     return d;
 }

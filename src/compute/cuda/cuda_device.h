@@ -79,6 +79,8 @@ void dn_cuda_launch(struct queue *q, const void *kernel, int grid_x, int grid_y,
 const void *dn_cuda_stage(struct queue *q, const void *host, size_t bytes);
 /* The same, to be filled by the caller: where on the host, and *device. */
 void *dn_cuda_stage_room(struct queue *q, size_t bytes, const void **device);
+/* Into that room; a rehearsal has nothing to copy. */
+void dn_cuda_stage_copy(struct queue *q, void *room, const void *host, size_t bytes);
 
 /* At least this much device memory, the same for every operation of the queue: it lasts until
  * the next operation. NULL after dn_queue_fail. */
@@ -132,12 +134,14 @@ void dn_cuda_put_rows(struct queue *q, const struct op_put_rows *op);
 void dn_cuda_copy(struct queue *q, const struct op_copy *op);
 void dn_cuda_mean_rows(struct queue *q, const struct op_mean_rows *op);
 void dn_cuda_patchify(struct queue *q, const struct op_patchify *op);
+void dn_cuda_place_tokens(struct queue *q, const struct op_place_tokens *op);
 
 /* Kernels; only their addresses are used here. */
 void dn_layernorm_kernel(void);
 void dn_put_rows_kernel(void);
 void dn_mean_rows_kernel(void);
 void dn_patchify_kernel(void);
+void dn_place_tokens_kernel(void);
 void dn_gelu_kernel(void);
 void dn_swiglu_kernel(void);
 void dn_copy_kernel(void);

@@ -39,12 +39,26 @@ struct cuda_mean_rows {
     int32_t skip, unused;
 };
 
+struct cuda_picture {
+    const float *planes; /* or */
+    const uint8_t *pixels;
+    int32_t first; /* its rows begin there */
+    int32_t height, width, unused;
+    float mean[3], std[3];
+};
+
 struct cuda_patchify {
     struct cuda_mat y;
-    const float *planes;
-    const uint8_t *pixels;
-    int32_t channels, height, width, patch;
-    float mean[3], std[3];
+    const struct cuda_picture *pictures; /* [count] */
+    int32_t count, patch;
+};
+
+struct cuda_place_tokens {
+    struct cuda_mat y, x;
+    const float *cls, *registers;
+    const float *const *positions; /* [count] */
+    const int32_t *starts;         /* [count + 1] */
+    int32_t count, register_count;
 };
 
 /* cuda_points.cu */

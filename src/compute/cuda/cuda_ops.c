@@ -67,33 +67,75 @@ void dn_cuda_mean_rows(struct queue *q, const struct op_mean_rows *op)
 }
 
 /* Planes may lie on either side. */
-static const void *stage_planes(struct queue *q, const float *planes, size_t bytes)
+static bool on_device(const float *planes)
 {
     struct cudaPointerAttributes attributes;
 
-    if (!planes)
-        return NULL;
-    if (cudaPointerGetAttributes(&attributes, planes) == cudaSuccess &&
-        attributes.type == cudaMemoryTypeDevice)
-        return planes;
-    return dn_cuda_stage(q, planes, bytes);
+    return planes && cudaPointerGetAttributes(&attributes, planes) == cudaSuccess &&
+           attributes.type == cudaMemoryTypeDevice;
+}
+
+/* Bytes of a picture that come from the host. */
+static size_t picture_bytes(const struct op_picture *p, int channels)
+{
+    size_t numbers = (size_t)channels * (size_t)p->height * (size_t)p->width;
+
+    return p->planes ? on_device(p->planes) ? 0 : numbers * sizeof(float) : numbers;
+}
+
+/* The table and then what it points to, in one piece of a stage. */
+static const struct cuda_picture *stage_pictures(struct queue *q, const struct op_patchify *op)
+{
+    size_t bytes = dn_cuda_padded((size_t)op->count * sizeof(struct cuda_picture)), at = bytes;
+    const void *device;
+    int32_t first = 0;
+
+    for (int i = 0; i < op->count; i++)
+        bytes += dn_cuda_padded(picture_bytes(&op->pictures[i], op->channels));
+    char *room = dn_cuda_stage_room(q, bytes, &device);
+    struct cuda_picture *to = (struct cuda_picture *)(void *)room;
+    for (int i = 0; room && i < op->count; i++) {
+        const struct op_picture *p = &op->pictures[i];
+        size_t size = picture_bytes(p, op->channels);
+        const char *there = (const char *)device + at;
+        to[i] = (struct cuda_picture){.first = first, .height = p->height, .width = p->width};
+        if (!p->planes)
+            to[i].pixels = (const uint8_t *)there;
+        else
+            to[i].planes = size ? (const float *)(const void *)there : p->planes;
+        dn_cuda_stage_copy(q, room + at, p->planes ? (const void *)p->planes : p->pixels, size);
+        memcpy(to[i].mean, p->mean, sizeof to[i].mean);
+        memcpy(to[i].std, p->std, sizeof to[i].std);
+        first += (p->height / op->patch) * (p->width / op->patch);
+        at += dn_cuda_padded(size);
+    }
+    return device;
 }
 
 void dn_cuda_patchify(struct queue *q, const struct op_patchify *op)
 {
-    size_t count = (size_t)op->channels * (size_t)op->height * (size_t)op->width;
     struct cuda_patchify a = {.y = dn_cuda_mat(op->y),
-                              .channels = op->channels,
-                              .height = op->height,
-                              .width = op->width,
+                              .pictures = stage_pictures(q, op),
+                              .count = op->count,
                               .patch = op->patch};
 
-    a.planes = stage_planes(q, op->planes, count * sizeof(float));
-    if (!op->planes)
-        a.pixels = dn_cuda_stage(q, op->pixels, count);
-    memcpy(a.mean, op->mean, sizeof a.mean);
-    memcpy(a.std, op->std, sizeof a.std);
     CUDA_LAUNCH(q, dn_patchify_kernel, op->y.rows, 1, 128, 0, a);
+}
+
+void dn_cuda_place_tokens(struct queue *q, const struct op_place_tokens *op)
+{
+    struct cuda_place_tokens a = {
+        .y = dn_cuda_mat(op->y),
+        .x = dn_cuda_mat(op->x),
+        .cls = op->cls,
+        .registers = op->registers,
+        .positions = dn_cuda_stage(q, op->positions, (size_t)op->count * sizeof(float *)),
+        .starts = dn_cuda_stage_rows(q, op->starts, op->count + 1),
+        .count = op->count,
+        .register_count = op->register_count,
+    };
+
+    CUDA_LAUNCH(q, dn_place_tokens_kernel, op->starts[op->count] - op->starts[0], 1, 128, 0, a);
 }
 
 /* ---- single numbers ---- */

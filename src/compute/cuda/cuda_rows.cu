@@ -122,25 +122,60 @@ KERNEL(dn_mean_rows_kernel, struct cuda_mean_rows, 256)
     ((float *)a.y.data)[(int64_t)sequence * a.y.stride + col] = (float)(sum / (last - first));
 }
 
-/* ---- patchify ---- */
+/* ---- patchify, place_tokens ---- */
 
-/* A block owns one patch, a row of y. No shared memory. */
+/* A block owns one patch, a row of y; whose it is, a search among the pictures says, which
+ * begin at ascending rows. No shared memory. */
 KERNEL(dn_patchify_kernel, struct cuda_patchify, 128)
 {
-    int across = a.width / a.patch, area = a.patch * a.patch;
-    int top = block_x() / across * a.patch, left = block_x() % across * a.patch;
+    int picture = 0;
+    for (int step = a.count; step > 1;) {
+        int half = step / 2;
+        if (a.pictures[picture + half].first <= block_x())
+            picture += half;
+        step -= half;
+    }
+    const struct cuda_picture *p = &a.pictures[picture];
+    int across = p->width / a.patch, area = a.patch * a.patch, nth = block_x() - p->first;
+    int top = nth / across * a.patch, left = nth % across * a.patch;
     int64_t y = (int64_t)block_x() * a.y.stride;
 
     for (int c = thread_x(); c < a.y.cols; c += 128) {
         int channel = c / area, row = top + c % area / a.patch, col = left + c % a.patch;
         float value;
-        if (a.planes) {
-            value = a.planes[((int64_t)channel * a.height + row) * a.width + col];
+        if (p->planes) {
+            value = p->planes[((int64_t)channel * p->height + row) * p->width + col];
         } else {
-            int64_t pixel = (int64_t)row * a.width + col;
-            value = (float)a.pixels[3 * pixel + channel] / 255.0F;
-            value = (value - a.mean[channel]) / a.std[channel];
+            int64_t pixel = (int64_t)row * p->width + col;
+            value = (float)p->pixels[3 * pixel + channel] / 255.0F;
+            value = (value - p->mean[channel]) / p->std[channel];
         }
         set_number(a.y.data, a.y.dtype, y + c, value);
     }
+}
+
+/* A block owns one row of y, found among the pictures as above. No shared memory. */
+KERNEL(dn_place_tokens_kernel, struct cuda_place_tokens, 128)
+{
+    int row = a.starts[0] + block_x(), picture = 0, front = 1 + a.register_count;
+    for (int step = a.count; step > 1;) {
+        int half = step / 2;
+        if (a.starts[picture + half] <= row)
+            picture += half;
+        step -= half;
+    }
+    int token = row - a.starts[picture];
+    float *y = (float *)a.y.data + (int64_t)row * a.y.stride;
+
+    if (token < front) {
+        const float *from = token ? a.registers + (int64_t)(token - 1) * a.y.cols : a.cls;
+        for (int c = thread_x(); c < a.y.cols; c += 128)
+            y[c] = from[c];
+        return;
+    }
+    const float *x =
+        (const float *)a.x.data + (int64_t)(block_x() - (picture + 1) * front) * a.x.stride;
+    const float *add = a.positions[picture] + (int64_t)(token - front) * a.y.cols;
+    for (int c = thread_x(); c < a.y.cols; c += 128)
+        y[c] = x[c] + add[c];
 }

@@ -83,13 +83,19 @@ void *dn_cuda_stage_room(struct queue *base, size_t bytes, const void **device)
     return q->rehearses ? pretended_room(q, bytes) : b->host + at;
 }
 
+void dn_cuda_stage_copy(struct queue *q, void *room, const void *host, size_t bytes)
+{
+    if (bytes && !dn_cuda_queue_of(q)->rehearses)
+        memcpy(room, host, bytes);
+}
+
 const void *dn_cuda_stage(struct queue *q, const void *host, size_t bytes)
 {
     const void *device = NULL;
     void *room = host ? dn_cuda_stage_room(q, bytes, &device) : NULL;
 
-    if (room && !dn_cuda_queue_of(q)->rehearses)
-        memcpy(room, host, bytes);
+    if (room)
+        dn_cuda_stage_copy(q, room, host, bytes);
     return device;
 }
 

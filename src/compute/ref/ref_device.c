@@ -82,9 +82,9 @@ static struct weight *pack_any(const struct device *d, const struct weight_sourc
 
 static const char *kernel_name(const struct device *d, const char *op)
 {
-    static const char *const ops[] = {
-        "linear",   "attend", "attention_map", "layernorm", "swiglu", "gelu",
-        "put_rows", "copy",   "mean_rows",     "patchify",  NULL};
+    static const char *const ops[] = {"linear",    "attend",   "attention_map", "layernorm",
+                                      "swiglu",    "gelu",     "put_rows",      "copy",
+                                      "mean_rows", "patchify", "place_tokens",  NULL};
     (void)d;
     for (int i = 0; ops[i]; i++)
         if (strcmp(op, ops[i]) == 0)
@@ -120,6 +120,7 @@ static const struct device_ops ref_ops = {
     .copy = dn_ref_copy,
     .mean_rows = dn_ref_mean_rows,
     .patchify = dn_ref_patchify,
+    .place_tokens = dn_ref_place_tokens,
     .train = &dn_ref_train_ops,
     .kernel_name = kernel_name,
     .peak = peak,

@@ -203,26 +203,51 @@ void dn_ref_mean_rows(struct queue *q, const struct op_mean_rows *op)
 }
 
 /* A pixel as the network sees it: the one op whose f32 roundings are part of the contract. */
-static float pixel(const struct op_patchify *op, int channel, int row, int col)
+static float pixel(const struct op_picture *p, int channel, int row, int col)
 {
-    size_t at = (size_t)row * (size_t)op->width + (size_t)col;
+    size_t at = (size_t)row * (size_t)p->width + (size_t)col;
 
-    if (op->planes)
-        return op->planes[(size_t)channel * (size_t)op->height * (size_t)op->width + at];
-    return ((float)op->pixels[at * 3 + (size_t)channel] / 255.0F - op->mean[channel]) /
-           op->std[channel];
+    if (p->planes)
+        return p->planes[(size_t)channel * (size_t)p->height * (size_t)p->width + at];
+    return ((float)p->pixels[at * 3 + (size_t)channel] / 255.0F - p->mean[channel]) /
+           p->std[channel];
 }
 
 void dn_ref_patchify(struct queue *q, const struct op_patchify *op)
 {
-    int grid_cols = op->width / op->patch, patch = op->patch;
+    int patch = op->patch, first = 0;
 
     (void)q;
-    for (int r = 0; r < op->y.rows; r++)
-        for (int c = 0; c < op->y.cols; c++) {
-            int channel = c / (patch * patch), inner = c % (patch * patch);
-            int row = r / grid_cols * patch + inner / patch;
-            int col = r % grid_cols * patch + inner % patch;
-            put(op->y, r, c, pixel(op, channel, row, col));
-        }
+    for (int i = 0; i < op->count; i++) {
+        const struct op_picture *p = &op->pictures[i];
+        int grid_rows = p->height / patch, grid_cols = p->width / patch;
+        for (int r = 0; r < grid_rows * grid_cols; r++)
+            for (int c = 0; c < op->y.cols; c++) {
+                int channel = c / (patch * patch), inner = c % (patch * patch);
+                int row = r / grid_cols * patch + inner / patch;
+                int col = r % grid_cols * patch + inner % patch;
+                put(op->y, first + r, c, pixel(p, channel, row, col));
+            }
+        first += grid_rows * grid_cols;
+    }
+}
+
+void dn_ref_place_tokens(struct queue *q, const struct op_place_tokens *op)
+{
+    int front = 1 + op->register_count, from = 0;
+
+    (void)q;
+    for (int i = 0; i < op->count; i++) {
+        int first = op->starts[i], patches = op->starts[i + 1] - first - front;
+        for (int c = 0; c < op->y.cols; c++)
+            put(op->y, first, c, op->cls[c]);
+        for (int r = 0; r < op->register_count; r++)
+            for (int c = 0; c < op->y.cols; c++)
+                put(op->y, first + 1 + r, c, op->registers[r * op->y.cols + c]);
+        for (int r = 0; r < patches; r++)
+            for (int c = 0; c < op->y.cols; c++)
+                put(op->y, first + front + r, c,
+                    get(op->x, from + r, c) + op->positions[i][r * op->y.cols + c]);
+        from += patches;
+    }
 }

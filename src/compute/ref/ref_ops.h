@@ -20,5 +20,6 @@ void dn_ref_put_rows(struct queue *q, const struct op_put_rows *op);
 void dn_ref_copy(struct queue *q, const struct op_copy *op);
 void dn_ref_mean_rows(struct queue *q, const struct op_mean_rows *op);
 void dn_ref_patchify(struct queue *q, const struct op_patchify *op);
+void dn_ref_place_tokens(struct queue *q, const struct op_place_tokens *op);
 
 #endif
