@@ -177,7 +177,7 @@ static void say_plan(void *context, const struct dino_train_plan *plan)
             plan->processes > 1 ? many : "", plan->threads, dn_plural(plan->threads),
             dn_bytes_text((double)plan->bytes, memory));
     if (plan->dtype_asked != DINO_AUTO && plan->dtype_asked != plan->dtype)
-        dn_note(report, "the config asks for %s, which %s has not",
+        dn_note(report, "the config means %s (compute_precision), which %s has not",
                 dino_dtype_name(plan->dtype_asked), plan->device);
     if (plan->exchange)
         dn_note(report, "gradients travel over %s", plan->exchange);

@@ -41,5 +41,5 @@ run f32 --device cuda optim.epochs=1 optim.warmup_epochs=0 \
     compute_precision.student.backbone.mixed_precision.param_dtype=fp32
 grep -ao '"dtype":"f[0-9]*"' f32/checkpoints/step-00000002.safetensors
 run other --device cpu --dtype f16
-dino train pictures -o host --readers 1 --config official.yaml optim.epochs=1 optim.warmup_epochs=0 2>&1 | grep 'asks for'
+dino train pictures -o host --readers 1 --config official.yaml optim.epochs=1 optim.warmup_epochs=0 2>&1 | grep 'config means'
 ls
