@@ -134,6 +134,14 @@ enum dino_dtype dn_train_config_dtype(const struct train_config *c)
                                        : DINO_AUTO;
 }
 
+int64_t dn_train_config_epoch(const struct train_config *c, int64_t pictures, int processes)
+{
+    int64_t batch = (int64_t)c->train.batch_size * processes;
+    int64_t steps = c->train.epoch_length ? c->train.epoch_length : pictures / batch;
+
+    return steps > 0 ? steps : 1;
+}
+
 bool dn_train_config_vit(const struct train_config *c, struct vit_config *vit,
                          struct dino_error *err)
 {

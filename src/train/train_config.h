@@ -132,6 +132,9 @@ bool dn_train_config_arch(struct train_config *config, const char *name);
 /* What compute_precision.student.backbone says to compute in: f32, f16, or DINO_AUTO, which
  * bf16 is where there is bf16. */
 enum dino_dtype dn_train_config_dtype(const struct train_config *config);
+/* Steps of an epoch, at least one: OFFICIAL_EPOCH_LENGTH, or where that is 0 one pass. */
+int64_t dn_train_config_epoch(const struct train_config *config, int64_t pictures,
+                              int processes);
 
 /* The student's backbone, with the position grid of the global crops. */
 bool dn_train_config_vit(const struct train_config *config, struct vit_config *vit,

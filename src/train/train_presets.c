@@ -174,14 +174,6 @@ static void shorten(int *epochs, int by)
     *epochs = (*epochs + by / 2) / by;
 }
 
-/* How long the run is in steps; many processes take fewer. */
-static int64_t steps_of(const struct train_config *c, int64_t pictures)
-{
-    int64_t epoch =
-        c->train.epoch_length ? c->train.epoch_length : pictures / c->train.batch_size;
-    return c->optim.epochs * epoch;
-}
-
 /* Side of the local crops: three eighths of the global ones', in whole patches. */
 static int local_side(const struct train_config *c)
 {
@@ -193,7 +185,7 @@ static int local_side(const struct train_config *c)
 void dn_train_config_shorten(struct train_config *c, int64_t pictures)
 {
     enum { SHORTER = 20, BRIEF = 20000 };
-    bool brief = steps_of(c, pictures) < BRIEF;
+    bool brief = c->optim.epochs * dn_train_config_epoch(c, pictures, 1) < BRIEF;
 
     c->optim.freeze_backbone_epochs = 0; /* the heads are there */
     shorten(&c->optim.freeze_last_layer_epochs, SHORTER);

@@ -33,11 +33,8 @@ static bool share_batch(struct trainer *t, struct dino_error *err)
     t->part = (struct batch_part){
         .all = (int)all, .first = (int)images * dino_comm_rank(t->comm), .count = (int)images};
     t->dataset.seed = (uint64_t)t->config.train.seed;
-    t->epoch_length = t->config.train.epoch_length;
-    if (t->epoch_length == 0)
-        t->epoch_length = t->dataset.count / all;
-    if (t->epoch_length < 1)
-        t->epoch_length = 1;
+    t->epoch_length =
+        dn_train_config_epoch(&t->config, t->dataset.count, dino_comm_size(t->comm));
     t->steps = t->epoch_length * t->config.optim.epochs;
     dn_schedules_init(&t->schedules, &t->config, t->part.all, t->epoch_length);
     /* a run may go on with other processes, as long as its batch stays */

@@ -348,6 +348,11 @@ static int row_at(const struct strip *s, int tile)
     return s->rows * tile / s->tiles;
 }
 
+static int rows_of(const struct strip *s, int tile)
+{
+    return row_at(s, tile + 1) - row_at(s, tile);
+}
+
 /* One block of keys after the other, and all tiles through each. */
 static void attend_strip(const struct attend_head *h, const struct strip *s, char *y,
                          ptrdiff_t y_stride)
@@ -355,20 +360,19 @@ static void attend_strip(const struct attend_head *h, const struct strip *s, cha
     int panels = dn_blocks_of(h->tokens, NR), blocks = dn_blocks_of(panels, BLOCK_PANELS);
 
     for (int t = 0; t < s->tiles; t++)
-        take_queries(h, work_of(h, t), s->first + row_at(s, t),
-                     row_at(s, t + 1) - row_at(s, t));
+        take_queries(h, work_of(h, t), s->first + row_at(s, t), rows_of(s, t));
     for (int b = 0; b < blocks; b++) {
         int from = panels * b / blocks, to = panels * (b + 1) / blocks;
         int keys = (to * NR < h->tokens ? to * NR : h->tokens) - from * NR;
         for (int t = 0; t < s->tiles; t++) {
-            int rows = row_at(s, t + 1) - row_at(s, t);
+            int rows = rows_of(s, t);
             make_scores(h, work_of(h, t), rows, from, to);
             softmax_block(h, work_of(h, t), rows, keys, b == 0);
             add_values(h, work_of(h, t), rows, from * NR, keys);
         }
     }
     for (int t = 0; t < s->tiles; t++)
-        give_results(h, work_of(h, t), row_at(s, t + 1) - row_at(s, t),
+        give_results(h, work_of(h, t), rows_of(s, t),
                      y + row_at(s, t) * y_stride * (h->bf16 ? 2 : 4), y_stride);
 }
 

@@ -124,17 +124,26 @@ KERNEL(dn_mean_rows_kernel, struct cuda_mean_rows, 256)
 
 /* ---- patchify, place_tokens ---- */
 
-/* A block owns one patch, a row of y; whose it is, a search among the pictures says, which
- * begin at ascending rows. No shared memory. */
-KERNEL(dn_patchify_kernel, struct cuda_patchify, 128)
+/* The picture that has this row: the last of those, beginning at ascending rows, that begins at
+ * it or before. Where they begin stands every `step` numbers. */
+DEVICE int picture_of(const int32_t *first, int step, int count, int row)
 {
     int picture = 0;
-    for (int step = a.count; step > 1;) {
-        int half = step / 2;
-        if (a.pictures[picture + half].first <= block_x())
+
+    while (count > 1) {
+        int half = count / 2;
+        if (first[(picture + half) * step] <= row)
             picture += half;
-        step -= half;
+        count -= half;
     }
+    return picture;
+}
+
+/* A block owns one patch, a row of y. No shared memory. */
+KERNEL(dn_patchify_kernel, struct cuda_patchify, 128)
+{
+    const int step = sizeof *a.pictures / sizeof a.pictures->first;
+    int picture = picture_of(&a.pictures->first, step, a.count, block_x());
     const struct cuda_picture *p = &a.pictures[picture];
     int across = p->width / a.patch, area = a.patch * a.patch, nth = block_x() - p->first;
     int top = nth / across * a.patch, left = nth % across * a.patch;
@@ -154,16 +163,11 @@ KERNEL(dn_patchify_kernel, struct cuda_patchify, 128)
     }
 }
 
-/* A block owns one row of y, found among the pictures as above. No shared memory. */
+/* A block owns one row of y. No shared memory. */
 KERNEL(dn_place_tokens_kernel, struct cuda_place_tokens, 128)
 {
-    int row = a.starts[0] + block_x(), picture = 0, front = 1 + a.register_count;
-    for (int step = a.count; step > 1;) {
-        int half = step / 2;
-        if (a.starts[picture + half] <= row)
-            picture += half;
-        step -= half;
-    }
+    int row = a.starts[0] + block_x(), front = 1 + a.register_count;
+    int picture = picture_of(a.starts, 1, a.count, row);
     int token = row - a.starts[picture];
     float *y = (float *)a.y.data + (int64_t)row * a.y.stride;
 
